@@ -1,0 +1,1 @@
+"""The `auspex` command, a module a subject. Entry points: they read the settings."""

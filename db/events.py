@@ -1,0 +1,86 @@
+"""News between processes over Redis pub/sub: one connection a process, routed in memory.
+
+An event says that something changed, never what: whoever hears it reads the truth from PostgreSQL.
+A lost event therefore costs latency, not correctness.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+CHANNEL_PREFIX = "auspex:"
+RECONNECT_SECONDS = 1.0
+QUEUE_LIMIT = 100
+"""Events a slow subscriber may lag behind; older ones are dropped, it re-reads state anyway."""
+
+
+def training_topic(run_id: object) -> str:
+    return f"training:{run_id}"
+
+
+async def publish(redis: "Redis", topic: str, message: str = "") -> None:
+    """Tells every process. Called after the commit; a Redis that is down is not an error here."""
+    try:
+        await redis.publish(CHANNEL_PREFIX + topic, message)
+    except (RedisError, OSError) as error:
+        log.warning("events.publish_failed", topic=topic, error=str(error))
+
+
+class Events:
+    """Routes what arrives on this process's one subscription to the listeners of each topic."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._listeners: defaultdict[str, set[asyncio.Queue[str]]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._receive_forever())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    @asynccontextmanager
+    async def listen(self, topic: str) -> AsyncIterator[asyncio.Queue[str]]:
+        """Messages of the topic from now on, in a bounded queue."""
+        queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_LIMIT)
+        self._listeners[topic].add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners[topic].discard(queue)
+            if not self._listeners[topic]:
+                del self._listeners[topic]
+
+    async def _receive_forever(self) -> None:
+        while True:
+            try:
+                await self._receive()
+            except (RedisError, OSError) as error:
+                log.warning("events.connection_lost", error=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _receive(self) -> None:
+        async with self._redis.pubsub() as pubsub:
+            # A pattern, not a channel a topic: subscribing costs no round trip to Redis.
+            await pubsub.psubscribe(CHANNEL_PREFIX + "*")
+            async for message in pubsub.listen():
+                if message["type"] == "pmessage":
+                    topic = message["channel"].decode().removeprefix(CHANNEL_PREFIX)
+                    self._route(topic, message["data"].decode())
+
+    def _route(self, topic: str, data: str) -> None:
+        for queue in self._listeners.get(topic, ()):
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(data)

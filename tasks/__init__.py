@@ -1,0 +1,6 @@
+"""Work outside the request. Each module of jobs is imported here: a worker that had not imported
+one could not carry out its jobs."""
+
+from tasks import models
+
+__all__ = ["models"]

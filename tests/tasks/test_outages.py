@@ -1,0 +1,180 @@
+"""Redis and PostgreSQL of the test's own, stopped, frozen and started again under the jobs."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from redis import Redis, RedisError
+from redis.asyncio import Redis as AsyncRedis
+from sqlalchemy import text
+
+from db.session import Database, create_engine
+from dev.private_postgres import PrivatePostgres
+from dev.private_redis import redis_server
+from tasks.resources import Resources
+from tests.databases import ROOT
+from tests.servers import free_port
+from tests.tasks.bench import Bench, eventually
+from tests.tasks.demo_jobs import TABLE
+
+pytestmark = pytest.mark.slow
+
+
+class ForgetfulRedis:
+    """A Redis that keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = ["--port", str(self.port), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            ["redis-server", *options],
+            executable=redis_server(),
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
+        client = Redis.from_url(self.url)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with suppress(RedisError):
+                client.ping()
+                break
+            time.sleep(0.05)
+        client.close()
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def forgetful_redis(tmp_path: Path) -> Iterator[ForgetfulRedis]:
+    server = ForgetfulRedis(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def redis_bench(bench: Bench, forgetful_redis: ForgetfulRedis) -> Bench:
+    """The bench with the broker on the Redis of this test."""
+    bench.variables["DEMO_REDIS_URL"] = forgetful_redis.url
+    return bench
+
+
+async def test_every_job_ends_though_redis_forgets_the_messages(
+    redis_bench: Bench, forgetful_redis: ForgetfulRedis
+) -> None:
+    bench = redis_bench
+    bench.start_scheduler()
+    bench.start_worker(threads=2)
+    ids = [await bench.enqueue("demo.sleep", seconds=0.1) for _ in range(100)]
+    await bench.until_marked("outcome", 10)
+    forgetful_redis.kill()
+    ids += [await bench.enqueue("demo.sleep", seconds=0.1) for _ in range(20)]
+    await asyncio.sleep(1)
+    forgetful_redis.start()
+
+    async def all_sent() -> bool:
+        return not await bench.rows("SELECT 1 FROM outbox WHERE dispatched_at IS NULL LIMIT 1")
+
+    await eventually(all_sent)
+    lost = len(ids) - len(await bench.marks("started"))
+    assert lost > 20, "the restart came too late to lose anything"
+    await bench.pretend_time_passed(40)
+    await bench.until_all_done(60)
+    outcomes = [row.job_id for row in await bench.marks("outcome")]
+    assert sorted(outcomes) == sorted(ids)
+
+
+async def test_a_frozen_redis_blocks_no_transaction(
+    redis_bench: Bench, forgetful_redis: ForgetfulRedis
+) -> None:
+    bench = redis_bench
+    bench.start_scheduler()
+    bench.start_worker()
+    first = await bench.enqueue("demo.store")
+    await bench.until_status(first, "SUCCEEDED")
+
+    forgetful_redis.signal(signal.SIGSTOP)
+    start = time.monotonic()
+    ids = [await bench.enqueue("demo.store") for _ in range(5)]
+    assert time.monotonic() - start < 1
+    oldest = 0.0
+    for _ in range(40):
+        rows = await bench.rows(
+            "SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0) AS seconds"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()"
+        )
+        oldest = max(oldest, float(rows[0].seconds))
+        await asyncio.sleep(0.1)
+    assert oldest < 1
+    assert len(await bench.rows("SELECT 1 FROM outbox WHERE dispatched_at IS NULL")) == 5
+
+    forgetful_redis.signal(signal.SIGCONT)
+    await bench.until_all_done(30)
+    assert len(await bench.marks("outcome")) == len(ids) + 1
+
+
+@pytest.fixture
+def postgres() -> Iterator[PrivatePostgres]:
+    # Not tmp_path: the server may run as another user, who can't enter it.
+    folder = Path(tempfile.mkdtemp(prefix="auspex-"))
+    folder.chmod(0o755)
+    server = PrivatePostgres(folder / "postgres")
+    server.start()
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": server.url, "DEBUG": "true"}
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def postgres_bench(
+    postgres: PrivatePostgres, redis_address: str, queue_name: str
+) -> AsyncIterator[Bench]:
+    database = Database(create_engine(postgres.url))
+    async with database.transaction() as session:
+        await session.execute(text(TABLE))
+    async with AsyncRedis.from_url(redis_address) as redis:
+        made = Bench(Resources(database, redis), postgres.url, redis_address, queue_name)
+        yield made
+        await made.end_all()
+    await database.close()
+
+
+async def test_every_job_ends_though_postgresql_restarts(
+    postgres_bench: Bench, postgres: PrivatePostgres
+) -> None:
+    bench = postgres_bench
+    scheduler, worker = bench.start_scheduler(), bench.start_worker(threads=4)
+    ids = [await bench.enqueue("demo.sleep", seconds=0.3) for _ in range(40)]
+    await bench.until_marked("outcome", 5)
+    await asyncio.to_thread(postgres.stop)
+    await asyncio.sleep(2)
+    await asyncio.to_thread(postgres.start)
+    await bench.until_all_done(60)
+    outcomes = [row.job_id for row in await bench.marks("outcome")]
+    assert sorted(outcomes) == sorted(ids)
+    assert (scheduler.poll(), worker.poll()) == (None, None)
