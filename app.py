@@ -96,6 +96,9 @@ def policy(settings: Settings) -> Policy:
         train_token=settings.model_train_token,
         train_networks=settings.train_networks,
         most_query_cost=settings.query_cost_limit,
+        currency=settings.currency,
+        hold_seconds=settings.promo_hold_seconds,
+        credits_per_unit=settings.credits_per_unit,
         budget_per_minute=settings.query_budget_per_minute,
     )
 

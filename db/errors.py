@@ -5,6 +5,7 @@ Each class becomes one `UserError` type of the schema (a test checks that none i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 Path = tuple[str, ...]
 
@@ -67,3 +68,99 @@ class VersionUnservable(DomainError):
 
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(f"Version {version} can't be served: {reason}")
+
+
+class NotOwner(Exception):
+    """The thing is somebody else's: a fault of the request, not an outcome to branch on."""
+
+
+class PromoNotActive(DomainError):
+    code = "PROMO_NOT_ACTIVE"
+    field = ("input", "promoId")
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+        super().__init__(
+            "The promo is outside its schedule."
+            if status == "ACTIVE"
+            else f"The promo is {status.lower()}, not active."
+        )
+
+
+class Ineligible(DomainError):
+    """`reasons` are the names of the schema's IneligibleReason."""
+
+    code = "INELIGIBLE"
+    field = ("input", "promoId")
+
+    def __init__(self, reasons: Sequence[str], distance_meters: float | None) -> None:
+        self.reasons = tuple(reasons)
+        self.distance_meters = distance_meters
+        super().__init__(f"The promo is not open to you: {', '.join(reasons)}.")
+
+
+class OutOfStock(DomainError):
+    """`units_left` can be reserved now; fewer than were asked for."""
+
+    code = "OUT_OF_STOCK"
+    field = ("input", "quantity")
+
+    def __init__(self, units_left: int, *, waitlist_open: bool) -> None:
+        self.units_left = units_left
+        self.waitlist_open = waitlist_open
+        super().__init__(
+            "Nothing is left." if not units_left else f"Only {units_left} units are left."
+        )
+
+
+class LimitPerUser(DomainError):
+    code = "LIMIT_PER_USER"
+    field = ("input", "quantity")
+
+    def __init__(self, limit: int, taken: int) -> None:
+        self.limit = limit
+        self.taken = taken
+        super().__init__(
+            f"A person may take {limit} units of this promo; you hold or bought {taken}."
+        )
+
+
+class HoldExpired(DomainError):
+    code = "HOLD_EXPIRED"
+    field = ("input", "token")
+
+    def __init__(self, expired_at: datetime) -> None:
+        self.status = "EXPIRED"
+        self.expired_at = expired_at
+        super().__init__(f"The hold expired at {expired_at:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+class HoldClosed(DomainError):
+    """The hold ended otherwise; `status` says how."""
+
+    code = "HOLD_CLOSED"
+    field = ("token",)
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+        self.expired_at = None
+        super().__init__(f"The hold is closed: it was {status.lower()}.")
+
+
+class AdmissionRefused(DomainError):
+    """`decision` is WAITLIST or DENY; `entry_id` is the place on the waitlist, if one was given.
+
+    Nothing is rolled back for it: raise it after the transaction that keeps the decision.
+    """
+
+    field = ("input", "promoId")
+
+    def __init__(self, decision: str, entry_id: int | None) -> None:
+        self.code = "ADMISSION_DENIED" if decision == "DENY" else "ADMISSION_WAITLISTED"
+        self.decision = decision
+        self.entry_id = entry_id
+        super().__init__(
+            "This promo did not admit you."
+            if decision == "DENY"
+            else "You are on the waitlist of this promo and will be told when a unit is yours."
+        )

@@ -6,7 +6,7 @@ A lost event therefore costs latency, not correctness.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -25,12 +25,49 @@ def training_topic(run_id: object) -> str:
     return f"training:{run_id}"
 
 
+def stock_topic(store_product_id: int) -> str:
+    """Units of a stock row were held, sold, given back or added: all its promos are touched."""
+    return f"stock:{store_product_id}"
+
+
+def promo_topic(promo_id: int) -> str:
+    """A promo's status or terms changed."""
+    return f"promo:{promo_id}"
+
+
+def hold_topic(reservation_id: int) -> str:
+    return f"hold:{reservation_id}"
+
+
+def waitlist_topic(promo_id: int) -> str:
+    """Somebody joined, left, or was served."""
+    return f"waitlist:{promo_id}"
+
+
+NOTIFICATIONS = "notifications"
+"""New rows for some people: the message says whose and which (`db/queries/notifications.py`)."""
+
+
 async def publish(redis: "Redis", topic: str, message: str = "") -> None:
     """Tells every process. Called after the commit; a Redis that is down is not an error here."""
     try:
         await redis.publish(CHANNEL_PREFIX + topic, message)
     except (RedisError, OSError) as error:
         log.warning("events.publish_failed", topic=topic, error=str(error))
+
+
+async def publish_all(redis: "Redis", topics: Iterable[str]) -> None:
+    """One round trip for many topics; the same promises as `publish`."""
+    named = sorted(set(topics))
+    if not named:
+        return
+    try:
+        async with redis.pipeline(transaction=False) as pipeline:
+            for topic in named:
+                pipeline.publish(CHANNEL_PREFIX + topic, "")
+            await pipeline.execute()
+    except (RedisError, OSError) as error:
+        log.warning("events.publish_failed", topics=len(named), error=str(error))
 
 
 class Events:

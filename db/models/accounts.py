@@ -1,17 +1,19 @@
 """People: who they are (users) and what rules over them need to know (profiles)."""
 
-from datetime import datetime
+from datetime import datetime, time
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
 from geoalchemy2 import Geography
-from sqlalchemy import ForeignKey, Index, func
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.metadata import Table, one_of
 
 LOCAL_ISSUER = "local"
+LARGEST_DAILY_CAP = 100
 
 
 class Role(StrEnum):
@@ -52,7 +54,10 @@ Index("users_username_key", func.lower(User.username), unique=True)
 
 
 class Profile(Table):
-    """`is_new_user` and `is_frequent` are overrides; NULL means: derive them."""
+    """`is_new_user` and `is_frequent` are overrides; NULL means: derive them.
+
+    Quiet hours are the person's local time and may span midnight.
+    """
 
     __tablename__ = "profiles"
 
@@ -65,6 +70,17 @@ class Profile(Table):
     time_zone: Mapped[str]
     is_new_user: Mapped[bool | None]
     is_frequent: Mapped[bool | None]
+    promos_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    shortages_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    daily_cap: Mapped[int] = mapped_column(server_default=text("3"))
+    quiet_from: Mapped[time | None]
+    quiet_to: Mapped[time | None]
+    low_balance_threshold: Mapped[Decimal | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    __table_args__ = (Index("profiles_geom_idx", "geom", postgresql_using="gist"),)
+    __table_args__ = (
+        CheckConstraint(f"daily_cap BETWEEN 0 AND {LARGEST_DAILY_CAP}", name="daily_cap"),
+        CheckConstraint("(quiet_from IS NULL) = (quiet_to IS NULL)", name="quiet_hours"),
+        CheckConstraint("low_balance_threshold >= 0", name="low_balance_threshold"),
+        Index("profiles_geom_idx", "geom", postgresql_using="gist"),
+    )

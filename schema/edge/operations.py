@@ -9,7 +9,8 @@ from graphql import FieldNode, GraphQLError, GraphQLSchema, OperationDefinitionN
 from prometheus_client import Counter, Histogram
 from strawberry.extensions import SchemaExtension
 
-from auth.errors import RequestFault
+from auth.errors import Forbidden, RequestFault
+from db.errors import NotOwner
 from db.session import is_outage
 from schema.edge.context import Context
 from schema.edge.faults import ServiceUnavailable
@@ -33,6 +34,8 @@ def request_fault(error: GraphQLError) -> RequestFault | None:
     if original is not None and is_outage(original):
         log.warning("database.away", error=type(original).__name__)
         return ServiceUnavailable("The database does not answer. Try again in a moment.")
+    if isinstance(original, NotOwner):
+        return Forbidden()
     return original if isinstance(original, RequestFault) else None
 
 

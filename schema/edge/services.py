@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -37,6 +38,9 @@ class Policy:
     train_networks: tuple[IPv4Network | IPv6Network, ...]
     most_query_cost: int
     budget_per_minute: int
+    currency: str
+    hold_seconds: int
+    credits_per_unit: Decimal
 
 
 @dataclass(frozen=True)
