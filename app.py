@@ -26,7 +26,9 @@ from auth.passwords import Passwords
 from auth.providers import Provider
 from auth.tokens import LocalTokens
 from auth.verifier import TokenVerifier
+from db.announcing import Announcer
 from db.events import Events
+from db.reserver import Reserver
 from db.session import Database, create_engine
 from logs import configure_logs
 from ml.registry import ModelRegistry
@@ -36,7 +38,7 @@ from schema.edge.documents import Documents
 from schema.edge.gate import Gate
 from schema.edge.http import GraphQLApp
 from schema.edge.limits import DocumentLimits
-from schema.edge.services import Policy, Services
+from schema.edge.services import Policy, Services, utc_now
 from schema.edge.static import BuiltFiles
 from schema.root import schema
 from settings import AuthMode, InvalidSettings, Settings, load_or_exit
@@ -124,12 +126,15 @@ def make_services(settings: Settings) -> Services:
         )
     )
     models = ModelRegistry()
+    announcer = Announcer(redis)
 
     return Services(
         policy=policy(settings),
         database=database,
         redis=redis,
         events=Events(redis),
+        announcer=announcer,
+        reserver=Reserver(database, announcer, utc_now),
         limiter=RateLimiter(settings.redis_url, enabled=settings.rate_limits),
         verifier=TokenVerifier(local if settings.local_accounts else None, providers(settings)),
         tokens=local,
@@ -145,9 +150,12 @@ def lifespan(services: Services) -> Callable[[Starlette], Any]:
     @asynccontextmanager
     async def live(app: Starlette) -> AsyncIterator[None]:
         services.events.start()
+        services.announcer.start()
         await services.champions.start()
         yield
         await services.champions.stop()
+        await services.reserver.stop()
+        await services.announcer.stop()
         await services.events.stop()
         await services.verifier.close()
         await services.limiter.close()

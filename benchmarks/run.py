@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("scoring", "serving", "documents")
+BENCHMARKS = ("scoring", "serving", "documents", "subscriptions", "nearby", "notification_round")
 
 
 def main() -> None:

@@ -76,10 +76,10 @@ class NotOwner(Exception):
 
 class PromoNotActive(DomainError):
     code = "PROMO_NOT_ACTIVE"
-    field = ("input", "promoId")
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, field: Path = ("input", "promoId")) -> None:
         self.status = status
+        self.field = field
         super().__init__(
             "The promo is outside its schedule."
             if status == "ACTIVE"
@@ -115,9 +115,9 @@ class OutOfStock(DomainError):
 
 class LimitPerUser(DomainError):
     code = "LIMIT_PER_USER"
-    field = ("input", "quantity")
 
-    def __init__(self, limit: int, taken: int) -> None:
+    def __init__(self, limit: int, taken: int, field: Path = ("input", "quantity")) -> None:
+        self.field = field
         self.limit = limit
         self.taken = taken
         super().__init__(
@@ -139,10 +139,10 @@ class HoldClosed(DomainError):
     """The hold ended otherwise; `status` says how."""
 
     code = "HOLD_CLOSED"
-    field = ("token",)
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, field: Path) -> None:
         self.status = status
+        self.field = field
         self.expired_at = None
         super().__init__(f"The hold is closed: it was {status.lower()}.")
 

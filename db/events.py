@@ -8,7 +8,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from uuid import UUID
 
+import orjson
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -45,7 +47,16 @@ def waitlist_topic(promo_id: int) -> str:
 
 
 NOTIFICATIONS = "notifications"
-"""New rows for some people: the message says whose and which (`db/queries/notifications.py`)."""
+"""New notices: the message is JSON, ids of people to the ids of theirs; empty after an outage."""
+
+
+NOTICE = "notice:"
+
+
+def notice_topic(user_id: UUID, notification_id: int) -> str:
+    """One new notice, among the topics that a transaction hands out: nobody listens to it by this
+    name, `publish_all` gathers such into one message of NOTIFICATIONS."""
+    return f"{NOTICE}{user_id}:{notification_id}"
 
 
 async def publish(redis: "Redis", topic: str, message: str = "") -> None:
@@ -58,7 +69,12 @@ async def publish(redis: "Redis", topic: str, message: str = "") -> None:
 
 async def publish_all(redis: "Redis", topics: Iterable[str]) -> None:
     """One round trip for many topics; the same promises as `publish`."""
-    named = sorted(set(topics))
+    asked = set(topics)
+    notices = [topic for topic in asked if topic.startswith(NOTICE)]
+    named = sorted(asked.difference(notices))
+    if notices:
+        parts = (topic.split(":") for topic in notices)
+        await publish_notifications(redis, [(UUID(user), int(row)) for _, user, row in parts])
     if not named:
         return
     try:
@@ -68,6 +84,23 @@ async def publish_all(redis: "Redis", topics: Iterable[str]) -> None:
             await pipeline.execute()
     except (RedisError, OSError) as error:
         log.warning("events.publish_failed", topics=len(named), error=str(error))
+
+
+async def publish_notifications(redis: "Redis", written: Iterable[tuple[UUID, int]]) -> None:
+    """Tells of new notices, (user, notification id), in one message; promises as `publish`."""
+    by_user: defaultdict[str, list[int]] = defaultdict(list)
+    for user_id, notification_id in written:
+        by_user[str(user_id)].append(notification_id)
+    if by_user:
+        await publish(redis, NOTIFICATIONS, orjson.dumps(by_user).decode())
+
+
+def notified_users(message: str) -> set[UUID] | None:
+    """Whom a message of NOTIFICATIONS is about; None: it doesn't say, so it may be anybody."""
+    try:
+        return {UUID(user_id) for user_id in orjson.loads(message)}
+    except (ValueError, TypeError):
+        return None
 
 
 class Events:
@@ -112,9 +145,16 @@ class Events:
             # A pattern, not a channel a topic: subscribing costs no round trip to Redis.
             await pubsub.psubscribe(CHANNEL_PREFIX + "*")
             async for message in pubsub.listen():
-                if message["type"] == "pmessage":
+                if message["type"] == "psubscribe":
+                    self._wake_all()
+                elif message["type"] == "pmessage":
                     topic = message["channel"].decode().removeprefix(CHANNEL_PREFIX)
                     self._route(topic, message["data"].decode())
+
+    def _wake_all(self) -> None:
+        """What was published while there was no connection is lost: everybody looks again."""
+        for topic in list(self._listeners):
+            self._route(topic, "")
 
     def _route(self, topic: str, data: str) -> None:
         for queue in self._listeners.get(topic, ()):

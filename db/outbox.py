@@ -1,10 +1,11 @@
 """The transactional outbox: state, job and message are written together or not at all."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import Job, OutboxMessage
@@ -46,6 +47,31 @@ async def enqueue(
     await session.flush()
     await post(session, job_id, actor, due)
     return job_id
+
+
+async def enqueue_many(
+    session: AsyncSession, actor: str, all_args: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """`enqueue` of one actor for each of these arguments, in as many statements as for one."""
+    if not all_args:
+        return
+    resend_at = now + timedelta(seconds=RESEND_SECONDS)
+    jobs = [
+        {
+            "id": uuid4(),
+            "actor": actor,
+            "args": args,
+            "max_attempts": MAX_ATTEMPTS,
+            "available_at": now,
+            "resend_at": resend_at,
+            "created_at": now,
+        }
+        for args in all_args
+    ]
+    messages = [{"job_id": job["id"], "actor": actor, "available_at": now} for job in jobs]
+    await session.execute(insert(Job), jobs)
+    await session.execute(insert(OutboxMessage), messages)
+    await session.execute(select(func.pg_notify(OUTBOX_CHANNEL, "")))
 
 
 async def post(session: AsyncSession, job_id: UUID, actor: str, available_at: datetime) -> None:

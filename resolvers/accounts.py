@@ -131,7 +131,7 @@ class AccountMutation:
                 time_zone=given(input.time_zone),
                 username=given(input.username),
             )
-        return UpdateProfilePayload(profile=Profile.of(row, info.context.now))
+        return UpdateProfilePayload(profile=Profile.of(row))
 
     @mutation(access=Role.ADMIN, description="Changes a person's role or overrides the flags.")
     async def update_user(

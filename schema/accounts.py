@@ -1,15 +1,19 @@
 """People: users and their profiles."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Annotated, Self
 from uuid import UUID
 
 import strawberry
 
 from db.models.accounts import Role
 from db.queries import accounts as queries
-from db.transactions.accounts import is_frequent, is_new
+from db.queries.segments import SegmentsRow, segments_of_users
+from db.session import Reader
+from schema.edge.arguments import After, First, described
+from schema.edge.connections import Connection
 from schema.edge.context import Info
 from schema.edge.fields import link
 from schema.edge.ids import global_id
@@ -17,6 +21,11 @@ from schema.edge.loaders import load
 from schema.edge.nodes import Node
 from schema.edge.user_errors import MutationPayload
 from schema.edge.viewers import Viewer
+
+if TYPE_CHECKING:
+    from schema.holds import Reservation, ReservationStatus
+    from schema.notifications import Notification, NotificationKind, NotificationPreferences
+    from schema.waitlists import WaitlistEntry
 
 
 @strawberry.enum(description="How a person has behaved so far; promos choose among these.")
@@ -45,31 +54,50 @@ class Profile:
     location: GeoPoint | None = strawberry.field(
         description="Where the person is; promos near by are offered from here."
     )
-    is_new_user: bool = strawberry.field(
-        description="Account of at most 30 days, or no confirmed purchase yet."
-    )
-    is_frequent: bool = strawberry.field(description="3 or more confirmed purchases in 90 days.")
-    segments: list[Segment] = strawberry.field(description="The same two as a list.")
     time_zone: str = strawberry.field(description="IANA zone that rules the person's days.")
     updated_at: datetime = strawberry.field(description="Last change.")
 
+    user_id: strawberry.Private[UUID]
+
     @classmethod
-    def of(cls, row: queries.ProfileRow, now: datetime) -> Self:
-        # Purchases come with the promos; until there are any, nobody has made one.
-        new = is_new(row.is_new_user, row.joined_at, purchases=0, now=now)
-        frequent = is_frequent(row.is_frequent, purchases_in_90_days=0)
-        flags = {Segment.NEW: new, Segment.FREQUENT: frequent}
+    def of(cls, row: queries.ProfileRow) -> Self:
         location = None
         if row.latitude is not None and row.longitude is not None:
             location = GeoPoint(latitude=row.latitude, longitude=row.longitude)
         return cls(
             location=location,
-            is_new_user=new,
-            is_frequent=frequent,
-            segments=[segment for segment, holds in flags.items() if holds],
             time_zone=row.time_zone,
             updated_at=row.updated_at,
+            user_id=row.user_id,
         )
+
+    @link(description="Account of at most 30 days, or no confirmed purchase yet.")
+    async def is_new_user(self, info: Info) -> bool:
+        return (await self._behaviour(info)).is_new
+
+    @link(description="3 or more confirmed purchases in 90 days.")
+    async def is_frequent(self, info: Info) -> bool:
+        return (await self._behaviour(info)).is_frequent
+
+    @link(description="The same two as a list.")
+    async def segments(self, info: Info) -> list[Segment]:
+        found = await self._behaviour(info)
+        flags = {Segment.NEW: found.is_new, Segment.FREQUENT: found.is_frequent}
+        return [segment for segment, holds in flags.items() if holds]
+
+    async def _behaviour(self, info: Info) -> SegmentsRow:
+        clock = info.context.services.clock
+        found = await load(info.context, segments_by_user, self.user_id, clock=clock)
+        if found is None:
+            raise LookupError(f"user {self.user_id} is gone")
+        return found
+
+
+async def segments_by_user(
+    reader: Reader, user_ids: Sequence[UUID], *, clock: Callable[[], datetime]
+) -> dict[UUID, SegmentsRow]:
+    """For `load`, which batches by equal arguments: a clock is equal to itself."""
+    return await segments_of_users(reader, user_ids, now=clock())
 
 
 @strawberry.type(description="A person with an account.")
@@ -96,7 +124,71 @@ class User(Node):
         row = await load(info.context, queries.profiles_by_user, self.uuid)
         if row is None:
             raise LookupError(f"user {self.uuid} has no profile")
-        return Profile.of(row, info.context.now)
+        return Profile.of(row)
+
+    @link(
+        description="The inbox, newest first; for the person and ADMIN.",
+        personal=True,
+    )
+    async def notifications(
+        self,
+        info: Info,
+        first: First = 20,
+        after: After = None,
+        unread_only: Annotated[bool, described("Leave out what was read.")] = False,
+        kinds: Annotated[
+            list[Annotated["NotificationKind", strawberry.lazy("schema.notifications")]] | None,  # type: ignore[valid-type]
+            described("Only these kinds; left out: all."),
+        ] = None,
+    ) -> Connection[Annotated["Notification", strawberry.lazy("schema.notifications")]]:
+        from schema.notifications import inbox  # noqa: PLC0415 - notices lead to promos and holds
+
+        return await inbox(
+            info.context,
+            self.uuid,
+            first=first,
+            after=after,
+            unread_only=unread_only,
+            kinds=kinds,
+        )
+
+    @link(
+        description="What the person wants to be told of; for the person and ADMIN.", personal=True
+    )
+    async def notification_preferences(
+        self, info: Info
+    ) -> Annotated["NotificationPreferences", strawberry.lazy("schema.notifications")]:
+        from schema.notifications import preferences  # noqa: PLC0415 - the same
+
+        return await preferences(info.context, self.uuid)
+
+    @link(description="Holds and purchases, newest first; for the person and ADMIN.", personal=True)
+    async def reservations(
+        self,
+        info: Info,
+        first: First = 20,
+        after: After = None,
+        status: Annotated[
+            Annotated["ReservationStatus", strawberry.lazy("schema.holds")] | None,  # type: ignore[valid-type]
+            described("Only holds in this state."),
+        ] = None,
+    ) -> Connection[Annotated["Reservation", strawberry.lazy("schema.holds")]]:
+        from schema.holds import reservations_of  # noqa: PLC0415 - holds lead to people, and back
+
+        return await reservations_of(
+            info.context, self.uuid, first=first, after=after, status=status
+        )
+
+    @link(
+        description="Where the person waits or was offered units; for the person and ADMIN.",
+        personal=True,
+    )
+    async def waitlist(
+        self, info: Info
+    ) -> list[Annotated["WaitlistEntry", strawberry.lazy("schema.waitlists")]]:
+        from schema.waitlists import waitlist_of  # noqa: PLC0415 - the same
+
+        return await waitlist_of(info.context, self.uuid)
 
 
 @strawberry.input(description="A new account.")

@@ -6,17 +6,59 @@ from strawberry.tools import merge_types
 
 from resolvers.accounts import AccountMutation, AccountQuery
 from resolvers.attendance import AttendanceQuery
+from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.health import HealthQuery
+from resolvers.holds import HoldMutation, HoldQuery, HoldSubscription
 from resolvers.models import ModelMutation, ModelQuery, ModelSubscription
 from resolvers.nodes import NodeQuery
+from resolvers.notifications import NotificationMutation, NotificationSubscription
+from resolvers.promos import PromoMutation, PromoQuery, PromoSubscription
+from resolvers.store_products import StoreProductMutation, StoreProductQuery
+from resolvers.waitlists import WaitlistMutation, WaitlistSubscription
 from schema.edge.execution import Schema
 from schema.edge.operations import Operation, cost_weights
 from schema.edge.scalars import SCALARS
 from schema.edge.user_errors import InputError
+from schema.holds import EligibilityError, HoldError, StockError
+from schema.waitlists import AdmissionError
 
-Query = merge_types("Query", (NodeQuery, HealthQuery, AccountQuery, AttendanceQuery, ModelQuery))
-Mutation = merge_types("Mutation", (AccountMutation, ModelMutation))
-Subscription = merge_types("Subscription", (ModelSubscription,))
+Query = merge_types(
+    "Query",
+    (
+        NodeQuery,
+        HealthQuery,
+        AccountQuery,
+        AttendanceQuery,
+        ModelQuery,
+        CatalogueQuery,
+        StoreProductQuery,
+        PromoQuery,
+        HoldQuery,
+    ),
+)
+Mutation = merge_types(
+    "Mutation",
+    (
+        AccountMutation,
+        ModelMutation,
+        CatalogueMutation,
+        StoreProductMutation,
+        PromoMutation,
+        HoldMutation,
+        WaitlistMutation,
+        NotificationMutation,
+    ),
+)
+Subscription = merge_types(
+    "Subscription",
+    (
+        ModelSubscription,
+        PromoSubscription,
+        HoldSubscription,
+        WaitlistSubscription,
+        NotificationSubscription,
+    ),
+)
 
 
 def build_schema() -> Schema:
@@ -24,7 +66,7 @@ def build_schema() -> Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[InputError],
+        types=[InputError, StockError, HoldError, EligibilityError, AdmissionError],
         extensions=[Operation],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

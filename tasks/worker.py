@@ -9,16 +9,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from tasks.lifetime import StopSignal
+
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 0.2
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
@@ -42,14 +42,12 @@ def run_worker(entry: str, *, processes: int, threads: int) -> None:
     `entry` names a callable, `module:function`, that returns a JobSetup; each process calls it.
     `threads`: how many jobs a process carries out at a time. To be called in the main thread.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
     slots = [Slot() for _ in range(processes)]
-    while not stop.is_set():
+    while not stop.came:
         for slot in slots:
             _look_after(slot, entry, threads)
-        stop.wait(LOOK_SECONDS)
+        stop.pause()
     _end([slot.process for slot in slots if slot.process is not None])
 
 

@@ -3,7 +3,6 @@
 import importlib
 import signal
 import sys
-import threading
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from dramatiq.middleware import Middleware, MiddlewareError
 
 from tasks.broker import declare_actors, make_broker
 from tasks.jobs import JobDefinition
-from tasks.lifetime import die_with
+from tasks.lifetime import StopSignal, die_with
 from tasks.resources import JobSetup
 from tasks.runner import JobRunner
 
@@ -61,7 +60,7 @@ class Lifespan(Middleware):
             _in_loop().run_coroutine(self._runner.drain(GRACE_SECONDS))
 
 
-def serve(setup: JobSetup, threads: int, stop: threading.Event) -> None:
+def serve(setup: JobSetup, threads: int, stop: StopSignal) -> None:
     """Carries out jobs until `stop`; ends when they have ended or are handed back."""
     broker = make_broker(setup.broker_url)
     lifespan = Lifespan(setup)
@@ -90,8 +89,7 @@ def _in_loop() -> "dramatiq.asyncio.EventLoopThread":
 
 
 def main(entry: str, threads: int, parent_pid: int) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = StopSignal(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor says what to do
     die_with(parent_pid, signal.SIGTERM)
     module, _, function = entry.partition(":")

@@ -1,32 +1,43 @@
 """The test bench: real PostgreSQL and Redis, one database a test, the application in process."""
 
 import asyncio
+import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import pytest
+import structlog
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 
 from app import create_app, make_services
+from auth.limits import RateLimiter
 from auth.passwords import Passwords
 from commands.order import TrainedFile, TrainingOrder, carry_out
 from db.models.accounts import Role
 from db.queries.accounts import UserRow
 from db.session import Database, create_engine
+from dev.folder import FileLock
 from ml.attendance.spec import KEY as ATTENDANCE_KEY
+from resolvers import health
 from schema.edge.services import Services
 from settings import Settings
 from tests.clients import Api, SignIn
 from tests.databases import ROOT, cloned, drop, make_template, redis_url
 from tests.factories import make_settings, make_user, register_champion, right_now
-from tests.servers import RunningServer, shared_server
+from tests.servers import SHARED_REDIS, RunningServer, shared_server
 
 WEAK_PASSWORDS = {"time_cost": 1, "memory_kib": 8, "parallelism": 1}
 """Argon2 at full strength takes 60 ms; what is tested is not its strength."""
+
+PATIENT = 20.0
+"""Seconds. A busy machine must not look like a silent Redis (the limiter would begin to count
+anew in memory) or like a database that is away."""
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +61,26 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await made.close()
 
 
-def redis_of(worker_id: str) -> int:
-    """Each pytest process has a Redis database of its own."""
-    return 0 if worker_id == "master" else int(worker_id.removeprefix("gw"))
+@pytest.fixture(scope="session")
+def redis_number() -> Iterator[int]:
+    """Each pytest process has a Redis database of its own, those of another run as well: two may
+    share the services, and each test empties its own. With `tests.servers.SHARED_REDIS` added it
+    is the one of the process's server."""
+    here = f"auspex-tests-{os.getuid()}-redis-{urlsplit(redis_url(0)).port}"
+    for number in (number for number in range(64) if not number & SHARED_REDIS):
+        lock = FileLock(Path(tempfile.gettempdir()) / f"{here}-{number}.lock")
+        if lock.hold(wait=False):
+            yield number
+            lock.release()
+            return
+        lock.release()
+    pytest.fail("every Redis database is taken by another pytest process")
 
 
 @pytest.fixture
-async def redis_address(worker_id: str) -> AsyncIterator[str]:
+async def redis_address(redis_number: int) -> AsyncIterator[str]:
     """A Redis database of this pytest process alone, empty."""
-    address = redis_url(redis_of(worker_id))
+    address = redis_url(redis_number)
     client = Redis.from_url(address)
     await client.flushdb()
     yield address
@@ -88,12 +110,19 @@ def settings(
 @pytest.fixture
 def services(settings: Settings) -> Services:
     made = make_services(settings)
-    return type(made)(**{**vars(made), "passwords": Passwords(**WEAK_PASSWORDS)})
+    limiter = RateLimiter(settings.redis_url, enabled=settings.rate_limits, timeout_seconds=PATIENT)
+    replaced = {"passwords": Passwords(**WEAK_PASSWORDS), "limiter": limiter}
+    return type(made)(**{**vars(made), **replaced})
 
 
 @pytest.fixture
-async def application(settings: Settings, services: Services) -> AsyncIterator[Starlette]:
+async def application(
+    settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Starlette]:
+    monkeypatch.setattr(health, "PROBE_SECONDS", PATIENT)
     app = create_app(settings, services)
+    # A logger that kept this test's processors would be out of capture_logs' reach in later ones.
+    structlog.configure(cache_logger_on_first_use=False)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -124,11 +153,11 @@ def sign_in(api: Api, services: Services) -> SignIn:
 
 @pytest.fixture(scope="session")
 def server(
-    template: str, training: tuple[Path, TrainedFile], worker_id: str
+    template: str, training: tuple[Path, TrainedFile], redis_number: int
 ) -> Iterator[RunningServer]:
     """A real server process with a trained model, shared by the tests that only talk to it."""
     folder, trained = training
-    with shared_server(template, redis_of(worker_id), folder, trained) as running:
+    with shared_server(template, redis_number, folder, trained) as running:
         yield running
 
 

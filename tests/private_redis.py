@@ -22,7 +22,11 @@ class OwnRedis:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        await self._start()
+        try:
+            await self._start()
+        except BaseException:
+            await self._kill()
+            raise
         return self
 
     async def __aexit__(
@@ -45,7 +49,9 @@ class OwnRedis:
             stdout=subprocess.DEVNULL,
         )
         async with Redis.from_url(self.url) as client:
-            for _ in range(100):
+            for _ in range(600):
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"the Redis ended with {self._process.returncode}")
                 try:
                     await client.ping()
                 except (RedisError, OSError):

@@ -3,11 +3,10 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +17,11 @@ import httpx
 from auth.tokens import LocalTokens
 from commands.order import TrainedFile
 from db.session import Database, create_engine
+from dev.private_service import choose_port
 from tests.databases import ROOT, cloned, redis_url
 from tests.factories import register_champion
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 SHARED_REDIS = 8  # its own: the other tests empty theirs
 SECRET = "a-secret-of-the-tests"
 
@@ -32,9 +32,9 @@ def token_for(user_id: UUID, lifetime: timedelta = timedelta(hours=1)) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the range of outgoing connections: one of those could take it before our process is up,
+    or while it is down, and the clients of a server that is down could connect to themselves."""
+    return choose_port()
 
 
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -55,9 +55,10 @@ async def end(process: subprocess.Popen[bytes], how: int = signal.SIGTERM) -> No
     if process.poll() is None:
         process.send_signal(how)
     try:
-        await asyncio.to_thread(process.wait, 20)
+        await asyncio.to_thread(process.wait, 30)
     except subprocess.TimeoutExpired:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
         await asyncio.to_thread(process.wait)
 
 
@@ -94,7 +95,7 @@ def run_auspex(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     environment = {"PATH": os.environ["PATH"], "DEBUG": "true", **variables}
     command = [sys.executable, "-m", "cli", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
 
 

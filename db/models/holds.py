@@ -62,6 +62,12 @@ class Reservation(Table):
             postgresql_where=text("status = 'HELD'"),
         ),
         Index("reservations_held_idx", "expires_at", postgresql_where=text("status = 'HELD'")),
+        Index(
+            "reservations_held_by_stock_idx",
+            "store_product_id",
+            "expires_at",
+            postgresql_where=text("status = 'HELD'"),
+        ),
         Index(None, "promo_id", "store_product_id", "status"),
         Index(None, "user_id", text("created_at DESC"), text("id DESC")),
         # what segments are derived from: confirmed purchases of the last 90 days

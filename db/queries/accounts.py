@@ -29,10 +29,7 @@ class ProfileRow:
     latitude: float | None
     longitude: float | None
     time_zone: str
-    is_new_user: bool | None
-    is_frequent: bool | None
     updated_at: datetime
-    joined_at: datetime
 
 
 def _users() -> Select[UUID, str, str, str | None, str | None, datetime, str | None]:
@@ -75,12 +72,7 @@ async def profiles_by_user(reader: Reader, user_ids: Sequence[UUID]) -> dict[UUI
             func.ST_Y(func.geometry(Profile.geom)),
             func.ST_X(func.geometry(Profile.geom)),
             Profile.time_zone,
-            Profile.is_new_user,
-            Profile.is_frequent,
             Profile.updated_at,
-            User.created_at,
-        )
-        .join(User, User.id == Profile.user_id)
-        .where(Profile.user_id.in_(user_ids))
+        ).where(Profile.user_id.in_(user_ids))
     )
     return {row.user_id: ProfileRow(*row) for row in rows}

@@ -1,7 +1,7 @@
 """What people may do with their accounts. Every function takes an open session and plain values."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import available_timezones
@@ -19,8 +19,6 @@ from db.queries.accounts import ProfileRow, UserRow, profiles_by_user, user_by_i
 
 NAME_LENGTH = (3, 40)
 LONGEST_PASSWORD_BYTES = 1_024
-NEW_ACCOUNT = timedelta(days=30)
-FREQUENT_PURCHASES = 3
 
 
 @dataclass(frozen=True)
@@ -262,15 +260,3 @@ async def ensure_account(
         update(User).where(User.id == known).values(role=role, password_hash=password_hash)
     )
     return await _present_user(session, known)
-
-
-def is_new(override: bool | None, joined_at: datetime, purchases: int, now: datetime) -> bool:
-    """New: an account of at most 30 days, or without a confirmed purchase."""
-    if override is not None:
-        return override
-    return now - joined_at <= NEW_ACCOUNT or purchases == 0
-
-
-def is_frequent(override: bool | None, purchases_in_90_days: int) -> bool:
-    """Frequent: at least 3 confirmed purchases in 90 days."""
-    return override if override is not None else purchases_in_90_days >= FREQUENT_PURCHASES

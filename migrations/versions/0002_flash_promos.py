@@ -20,7 +20,9 @@ PLACE_OF_PROMOS = (
     BEGIN
         SELECT stores.geom INTO NEW.geom
         FROM store_products JOIN stores ON stores.id = store_products.store_id
-        WHERE store_products.id = NEW.store_product_id;
+        WHERE store_products.id = NEW.store_product_id
+        -- a store that is being moved: wait for where it lands
+        FOR SHARE OF stores;
         RETURN NEW;
     END $$
     """,
@@ -335,6 +337,7 @@ def upgrade() -> None:
     )
     op.create_index('one_hold_per_user_and_promo', 'reservations', ['promo_id', 'user_id'], unique=True, postgresql_where=sa.text("status = 'HELD'"))
     op.create_index('reservations_confirmed_idx', 'reservations', ['user_id', 'closed_at'], unique=False, postgresql_where=sa.text("status = 'CONFIRMED'"))
+    op.create_index('reservations_held_by_stock_idx', 'reservations', ['store_product_id', 'expires_at'], unique=False, postgresql_where=sa.text("status = 'HELD'"))
     op.create_index('reservations_held_idx', 'reservations', ['expires_at'], unique=False, postgresql_where=sa.text("status = 'HELD'"))
     op.create_index(op.f('reservations_promo_id_store_product_id_status_idx'), 'reservations', ['promo_id', 'store_product_id', 'status'], unique=False)
     op.create_index(op.f('reservations_score_id_idx'), 'reservations', ['score_id'], unique=False)
@@ -425,6 +428,7 @@ def downgrade() -> None:
     op.drop_index(op.f('reservations_user_id_idx'), table_name='reservations')
     op.drop_index(op.f('reservations_score_id_idx'), table_name='reservations')
     op.drop_index(op.f('reservations_promo_id_store_product_id_status_idx'), table_name='reservations')
+    op.drop_index('reservations_held_by_stock_idx', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))
     op.drop_index('reservations_held_idx', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))
     op.drop_index('reservations_confirmed_idx', table_name='reservations', postgresql_where=sa.text("status = 'CONFIRMED'"))
     op.drop_index('one_hold_per_user_and_promo', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))

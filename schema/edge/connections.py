@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -75,7 +76,7 @@ def page_request(
 
 
 def write_cursor(key: Key) -> str:
-    return urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+    return urlsafe_b64encode(orjson.dumps(key, default=str)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, key_types: Sequence[type]) -> Key:
@@ -101,7 +102,10 @@ def _key_part(part: Any, kind: type) -> Any:
         return part
     if not isinstance(part, str):
         raise TypeError
-    return kind.fromisoformat(part) if hasattr(kind, "fromisoformat") else kind(part)
+    value = kind.fromisoformat(part) if hasattr(kind, "fromisoformat") else kind(part)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError
+    return value
 
 
 def connection(

@@ -3,17 +3,26 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 import strawberry
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+)
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from auth.errors import RequestFault
 from schema.edge.context import Context
 from schema.edge.faults import BadUserInput, QueryTooComplex
 from schema.edge.limits import NUL_REFUSED, Meter, RootFields, check_measure
 from schema.edge.operations import describe
+from schema.edge.streams import EventExecutor, ForgetfulExecutor, Plan, Refused, Request, wrapped
 
 NO_STREAM = "A subscription needs a WebSocket, or 'Accept: text/event-stream'"
 ONCE_A_REQUEST = {"login", "register"}
@@ -24,6 +33,14 @@ class Schema(strawberry.Schema):
     """Both ways in, one answer or a stream, pass `admit` first and `describe` last."""
 
     weights: Mapping[tuple[str, str], int] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"execution_context_class": ForgetfulExecutor, **kwargs})
+        self._plans: WeakValueDictionary[bytes, Plan] = WeakValueDictionary()
+
+    @property
+    def core(self) -> GraphQLSchema:
+        return self._schema
 
     async def execute(
         self,
@@ -38,7 +55,7 @@ class Schema(strawberry.Schema):
         try:
             await self.admit(query, variable_values, operation_name, context_value, streaming=False)
         except Exception as fault:  # noqa: BLE001 - described, and logged if nobody expected it
-            return ExecutionResult(data=None, errors=[describe(_wrapped(fault), context_value)])
+            return ExecutionResult(data=None, errors=[describe(wrapped(fault), context_value)])
         result = await super().execute(
             query,
             variable_values,
@@ -79,7 +96,7 @@ class Schema(strawberry.Schema):
                         query, variable_values, operation_name, context, streaming=True
                     )
                 except Exception as fault:  # noqa: BLE001 - the same
-                    yield PreExecutionError(data=None, errors=[describe(_wrapped(fault), context)])
+                    yield PreExecutionError(data=None, errors=[describe(wrapped(fault), context)])
                     return
                 async for result in results:
                     yield described(result, context)
@@ -94,10 +111,11 @@ class Schema(strawberry.Schema):
         context: Context,
         *,
         streaming: bool,
-    ) -> None:
+    ) -> OperationDefinitionNode:
         """Judges the document and charges the caller for it, before anything of it runs.
 
-        Raises GraphQLError (syntax), BadUserInput, QueryTooComplex, RateLimited.
+        Returns the operation that will run. Raises GraphQLError (syntax), BadUserInput,
+        QueryTooComplex, RateLimited.
         """
         if not query:
             raise BadUserInput("The request has no query", ["query"])
@@ -111,17 +129,59 @@ class Schema(strawberry.Schema):
         measure = Meter(self._schema, self.weights, document, variables).measure(operation)
         check_measure(measure, documents.limits, context.policy.most_query_cost)
         await context.spend(measure.cost)
+        return operation
+
+    def subscribes(self, request: Request, context: Context) -> bool:
+        """Whether the request is a subscription; one that can't be read is not."""
+        try:
+            syntax = context.services.documents.read(request.query).syntax
+            meant = operation_of(syntax, request.operation_name)
+        except (GraphQLError, RequestFault):
+            return False
+        return meant.operation is OperationType.SUBSCRIPTION
+
+    async def admit_subscription(
+        self, request: Request, context: Context
+    ) -> OperationDefinitionNode:
+        """Admits and validates; everything but the guard of the field. Raises Refused."""
+        try:
+            operation = await self.admit(
+                request.query,
+                request.variables,
+                request.operation_name,
+                context,
+                streaming=True,
+            )
+        except Exception as fault:
+            raise Refused([describe(wrapped(fault), context)]) from fault
+        documents = context.services.documents
+        errors = documents.validate(documents.read(request.query), self._schema)
+        if errors:
+            raise Refused([describe(error, context) for error in errors])
+        return operation
+
+    def plan(self, request: Request, context: Context) -> Plan:
+        """How a valid subscription runs, kept while anybody runs it so. Raises Refused for wrong
+        variables.
+        """
+        key = request.key
+        plan = self._plans.get(key)
+        if plan is None:
+            executor = EventExecutor.build(
+                self._schema,
+                context.services.documents.read(request.query).syntax,
+                raw_variable_values=request.variables,
+                operation_name=request.operation_name,
+            )
+            if isinstance(executor, list):
+                raise Refused([describe(error, context) for error in executor])
+            plan = self._plans[key] = Plan(executor)
+        return plan
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
         """Strawberry logs every error, a mistyped field too; ours are logged where described."""
-
-
-def _wrapped(fault: Exception) -> GraphQLError:
-    if isinstance(fault, GraphQLError):
-        return fault
-    return GraphQLError(str(fault), original_error=fault)
 
 
 def described(result: Any, context: Context) -> Any:

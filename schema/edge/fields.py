@@ -11,19 +11,15 @@ from enum import Enum
 from typing import Any
 
 import strawberry
-from sqlalchemy.exc import DBAPIError
 from strawberry.extensions import FieldExtension
 from strawberry.schema_directive import Location
-from strawberry.types.field import StrawberryField
-from strawberry.types.info import Info as AnyInfo
 
 from auth.errors import Forbidden, Unauthenticated
 from auth.permissions import allows
-from db.errors import DomainError
 from db.models.accounts import Role
 from schema.edge.context import Context
-from schema.edge.faults import BadUserInput, NotFound
-from schema.edge.user_errors import user_errors_of
+from schema.edge.nobody import Nobody
+from schema.edge.outcomes import Outcome, Question
 
 strawberry.enum(Role, description="What a person may do; each role includes those before it.")
 
@@ -85,8 +81,7 @@ class Guard(FieldExtension):
         self.access = access
         self.rate = rate
 
-    async def admit(self, info: AnyInfo[Context, Any]) -> None:
-        context = info.context
+    async def admit(self, context: Context, field_name: str) -> None:
         if isinstance(self.access, Role):
             viewer = await context.required_viewer()
             if not allows(viewer.role, self.access):
@@ -94,29 +89,40 @@ class Guard(FieldExtension):
         if self.rate is not None:
             caller = context.address_caller if self.rate.by_address else await context.caller()
             await context.services.limiter.hit(
-                info.field_name, caller, self.rate.limit, self.rate.window_seconds
+                field_name, caller, self.rate.limit, self.rate.window_seconds
             )
 
     async def resolve_async(
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any
     ) -> Any:
-        await self.admit(info)
+        await self.admit(info.context, info.field_name)
         return await next_(source, info, **kwargs)
 
 
 class StreamGuard(Guard):
     """The same for a subscription, which also ends when the token does."""
 
+    async def admit_until(self, context: Context, field_name: str) -> float | None:
+        """When, by the loop's clock, the token of the admitted caller expires; None: never."""
+        await self.admit(context, field_name)
+        viewer = await context.viewer() if isinstance(self.access, Role) else None
+        if viewer is None or viewer.expires_at is None:
+            return None
+        left = (viewer.expires_at - context.now).total_seconds()
+        return asyncio.get_running_loop().time() + left
+
     async def resolve_async(
         self, next_: Callable[..., Any], source: Any, info: Any, **kwargs: Any
     ) -> Any:
-        await self.admit(info)
-        viewer = await info.context.viewer() if isinstance(self.access, Role) else None
+        if isinstance(info.context, Nobody):  # each of its subscribers was admitted by itself
+            return next_(source, info, **kwargs)
+        deadline = await self.admit_until(info.context, info.field_name)
         events = next_(source, info, **kwargs)
-        if viewer is None or viewer.expires_at is None:
-            return events
-        left = (viewer.expires_at - info.context.now).total_seconds()
-        return until(events, asyncio.get_running_loop().time() + left)
+        return events if deadline is None else until(events, deadline)
+
+
+def token_expired() -> Unauthenticated:
+    return Unauthenticated("The token has expired.")
 
 
 async def until(events: AsyncIterator[Any], deadline: float) -> AsyncIterator[Any]:
@@ -130,69 +136,9 @@ async def until(events: AsyncIterator[Any], deadline: float) -> AsyncIterator[An
                 return
             yield event
     except TimeoutError:
-        raise Unauthenticated("The token has expired.") from None
+        raise token_expired() from None
     finally:
         await events.aclose()  # type: ignore[attr-defined]
-
-
-class Outcome(FieldExtension):
-    """Turns a domain error of a mutation into its payload's userErrors: the one place that does.
-
-    Also runs the mutation again when PostgreSQL gave up on it to break a deadlock: the transaction
-    was rolled back, so nothing was done.
-    """
-
-    RETRIES = 3
-    RETRYABLE = frozenset({"40001", "40P01"})
-
-    def __init__(self) -> None:
-        self.payload: Any = None
-
-    def apply(self, field: StrawberryField) -> None:
-        self.payload = field.type
-
-    async def resolve_async(
-        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any
-    ) -> Any:
-        for retries_left in reversed(range(self.RETRIES + 1)):
-            try:
-                return await next_(source, info, **kwargs)
-            except DomainError as error:
-                return refusal(self.payload, error)
-            except DBAPIError as error:
-                if not retries_left or getattr(error.orig, "sqlstate", "") not in self.RETRYABLE:
-                    raise
-        raise AssertionError("unreachable")
-
-
-def refusal(payload: Any, error: DomainError) -> Any:
-    """The payload with its errors, and null for the object that was not made."""
-    fields = {
-        field.python_name: None
-        for field in payload.__strawberry_definition__.fields
-        if field.python_name != "user_errors"
-    }
-    return payload(**fields, user_errors=user_errors_of(error))
-
-
-class Question(FieldExtension):
-    """A domain error in a query has no payload to go to: it becomes a top-level error."""
-
-    async def resolve_async(
-        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any
-    ) -> Any:
-        try:
-            return await next_(source, info, **kwargs)
-        except DomainError as error:
-            first = user_errors_of(error)[0]
-            if first.code == "NOT_FOUND":
-                raise NotFound(first.message) from None
-            path = first.field or []
-            raise BadUserInput(
-                f"{'.'.join(path)}: {error.message}" if path else error.message,
-                path,
-                reason=first.code.value,
-            ) from None
 
 
 Declared = Callable[[Callable[..., Any]], Any]
@@ -209,44 +155,92 @@ def _directives(access: Access, rate: Rate | None, cost: int | None) -> list[obj
     return made
 
 
-def query(
-    *, access: Access, description: str, rate: Rate | None = None, cost: int | None = None
+def _field(
+    make: Callable[..., Any],
+    extensions: list[FieldExtension],
+    *,
+    access: Access,
+    description: str,
+    rate: Rate | None,
+    cost: int | None,
+    **marks: bool,
 ) -> Declared:
-    """A field with a resolver: of Query, or of a type where access or cost must be declared."""
-    made: Declared = strawberry.field(
+    """`marks` stay with the field: what schema/edge/sharing.py asks about it."""
+    made: Declared = make(
         description=description,
         directives=_directives(access, rate, cost),
-        extensions=[Guard(access, rate), Question()],
-        metadata={"access": access},
+        extensions=extensions,
+        metadata={"access": access, **marks},
     )
     return made
+
+
+def query(
+    *,
+    access: Access,
+    description: str,
+    rate: Rate | None = None,
+    cost: int | None = None,
+    personal: bool = False,
+) -> Declared:
+    """A field with a resolver: of Query, or of a type where access or cost must be declared.
+
+    `personal`: the answer depends on who asks. With a role or a rate it is anyway.
+    """
+    return _field(
+        strawberry.field,
+        [Guard(access, rate), Question()],
+        access=access,
+        description=description,
+        rate=rate,
+        cost=cost,
+        personal=personal or isinstance(access, Role) or rate is not None,
+    )
 
 
 def mutation(
     *, access: Access, description: str, rate: Rate | None = None, cost: int | None = None
 ) -> Declared:
-    made: Declared = strawberry.mutation(
+    return _field(
+        strawberry.mutation,
+        [Guard(access, rate), Outcome()],
+        access=access,
         description=description,
-        directives=_directives(access, rate, cost),
-        extensions=[Guard(access, rate), Outcome()],
-        metadata={"access": access},
+        rate=rate,
+        cost=cost,
     )
-    return made
 
 
 def subscription(
-    *, access: Access, description: str, rate: Rate | None = None, cost: int | None = None
+    *,
+    access: Access,
+    description: str,
+    rate: Rate | None = None,
+    cost: int | None = None,
+    shared: bool = False,
 ) -> Declared:
-    made: Declared = strawberry.subscription(
+    """A stream. `shared`: all who watch the same get the same, so it is made once for them.
+
+    The source of a shared stream yields the present state first and whole states after it (whoever
+    reads slowly misses some, never the last), and never asks who is asking.
+    """
+    return _field(
+        strawberry.subscription,
+        [StreamGuard(access, rate)],
+        access=access,
         description=description,
-        directives=_directives(access, rate, cost),
-        extensions=[StreamGuard(access, rate)],
-        metadata={"access": access},
+        rate=rate,
+        cost=cost,
+        shared=shared,
     )
-    return made
 
 
-def link(*, description: str, name: str | None = None) -> Declared:
-    """A field of a type that must be computed or fetched, open to whoever sees its object."""
-    made: Declared = strawberry.field(description=description, name=name)
+def link(*, description: str, name: str | None = None, personal: bool = False) -> Declared:
+    """A field of a type that must be computed or fetched, open to whoever sees its object.
+
+    `personal`: the answer depends on who asks.
+    """
+    made: Declared = strawberry.field(
+        description=description, name=name, metadata={"personal": personal}
+    )
     return made

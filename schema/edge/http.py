@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import structlog
 from cross_web import HTTPException
 from graphql import GraphQLError
 from starlette.requests import HTTPConnection, Request
@@ -14,18 +13,15 @@ from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
-from strawberry.schema import BaseSchema
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
-    BaseGraphQLTransportWSHandler,
-)
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 
+from schema.edge.broadcasts import Broadcasts
 from schema.edge.context import Context
+from schema.edge.execution import Schema
 from schema.edge.services import Services
+from schema.edge.sockets import Socket
 
 GRAPHQL_JSON = "application/graphql-response+json"
-MOST_SUBSCRIPTIONS = 50
 
 
 def fault_body(message: str, code: str, status: int, request_id: str) -> bytes:
@@ -34,47 +30,12 @@ def fault_body(message: str, code: str, status: int, request_id: str) -> bytes:
     return orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
 
 
-class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Closes with 4400 on any message that is not of the protocol's form.
-
-    Strawberry's handler indexes into messages before it knows that they are objects.
-    """
-
-    async def handle_message(self, message: Message) -> None:
-        if fault := malformed(message):
-            await self.handle_invalid_message(fault)
-        else:
-            await super().handle_message(message)
-
-    async def handle_task_exception(self, error: Exception) -> None:
-        structlog.get_logger(__name__).error("socket.failed", exc_info=error)
-
-
-def malformed(message: object) -> str | None:
-    """What is wrong with a socket message, or None."""
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        return "A message must be an object with a type"
-    if message["type"] in {"subscribe", "complete"} and not isinstance(message.get("id"), str):
-        return "The message needs an id"
-    return malformed_payload(message.get("payload")) if message["type"] == "subscribe" else None
-
-
-def malformed_payload(payload: object) -> str | None:
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
-        return "The payload must be an object with a query"
-    if not isinstance(payload.get("variables"), dict | None):
-        return "The variables must be an object or null"
-    if not isinstance(payload.get("operationName"), str | None):
-        return "The operationName must be a string or null"
-    return None
-
-
 class GraphQLApp(GraphQL[Context, None]):
-    graphql_transport_ws_handler_class = SocketHandler
+    schema: Schema
 
     def __init__(
         self,
-        schema: BaseSchema,
+        schema: Schema,
         services: Callable[[], Services],
         *,
         graphiql_page: Path | None,
@@ -84,15 +45,15 @@ class GraphQLApp(GraphQL[Context, None]):
             schema,
             graphql_ide="graphiql" if graphiql_page else None,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL],
-            max_subscriptions_per_connection=MOST_SUBSCRIPTIONS,
             allowed_origins=allowed_origins,
         )
+        self._broadcasts = Broadcasts(schema)
         self._services = services
         self._graphiql_page = graphiql_page
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self._serve_socket(WebSocket(scope, receive, send))
             return
         request = Request(scope, receive)
         try:
@@ -100,6 +61,18 @@ class GraphQLApp(GraphQL[Context, None]):
         except HTTPException as error:
             response = self._fault(request, error.reason or "Bad request", error.status_code)
         await response(scope, receive, send)
+
+    async def _serve_socket(self, websocket: WebSocket) -> None:
+        if not self._check_websocket_origin(websocket):
+            await self.reject_websocket(websocket)
+            return
+        protocol = await self.pick_websocket_subprotocol(websocket)
+        await websocket.accept(protocol)
+        if protocol is None:
+            await websocket.close(4406, "Subprotocol not acceptable")
+            return
+        context = await self.get_context(websocket, websocket)
+        await Socket(websocket, self.schema, self._broadcasts, context).serve()
 
     def _fault(self, request: Request, message: str, status: int) -> Response:
         code = {404: "NOT_FOUND"}.get(status, "BAD_USER_INPUT")

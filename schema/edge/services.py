@@ -13,11 +13,17 @@ from auth.limits import RateLimiter
 from auth.passwords import Passwords
 from auth.tokens import LocalTokens
 from auth.verifier import TokenVerifier
+from db.announcing import Announcer
 from db.events import Events
+from db.reserver import Reserver
 from db.session import Database
 from ml.registry import ModelRegistry
 from schema.edge.champions import Champions
 from schema.edge.documents import Documents
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Services:
     database: Database
     redis: Redis
     events: Events
+    announcer: Announcer
+    reserver: Reserver
     limiter: RateLimiter
     verifier: TokenVerifier
     tokens: LocalTokens
@@ -58,4 +66,4 @@ class Services:
     documents: Documents
     artifact_path: Callable[[str], Path]
     """Where a model's champion is published; its versions lie beside it."""
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now

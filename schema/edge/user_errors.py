@@ -84,8 +84,11 @@ TRANSLATIONS: dict[type[domain.DomainError], Callable[[Any], Sequence[UserError]
     domain.BadCredentials: _input_error,
     domain.TrainingInProgress: _input_error,
     domain.VersionUnservable: _input_error,
+    domain.PromoNotActive: _input_error,
+    domain.LimitPerUser: _input_error,
 }
-"""One entry a domain error; a test walks the subclasses and finds none missing."""
+"""One entry a domain error; a test walks the subclasses and finds none missing. Those with more to
+tell than a message are entered by the subject whose types they need."""
 
 
 def user_errors_of(error: domain.DomainError) -> list[UserError]:

@@ -1,11 +1,12 @@
 """An identity provider on 127.0.0.1: real HTTP, keys made here."""
 
+import asyncio
 import base64
 import hmac
 import json
 import threading
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,7 +37,8 @@ class JwksServer:
     def __init__(self) -> None:
         self.documents: dict[str, object] = {}
         self.asked: list[str] = []
-        self.delay_seconds = 0.0
+        self._answers = threading.Event()
+        self._answers.set()
         self.status = 200
         self.headers: dict[str, str] = {}
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -63,7 +65,20 @@ class JwksServer:
     def publish(self, *keys: Mapping[str, Any]) -> None:
         self.documents[KEYS_PATH] = {"keys": keys}
 
+    def hold(self) -> None:
+        """Takes requests, and answers none until `release`."""
+        self._answers.clear()
+
+    def release(self) -> None:
+        self._answers.set()
+
+    async def until_asked(self, times: int = 1) -> None:
+        async with asyncio.timeout(60):
+            while len(self.asked) < times:  # noqa: ASYNC110 - it is asked in other threads
+                await asyncio.sleep(0.01)
+
     def stop(self) -> None:
+        self.release()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -74,15 +89,16 @@ class JwksServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                time.sleep(outer.delay_seconds)
+                outer._answers.wait(60)
                 document = outer.documents.get(self.path)
                 body = document if isinstance(document, bytes) else json.dumps(document).encode()
                 self.send_response(outer.status)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with suppress(OSError):  # whoever asked has hung up
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
                 pass

@@ -16,6 +16,7 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
         self.connections = 0
         self.port = 0
 
@@ -36,8 +37,12 @@ class Gate:
             writer.close()
         self._writers.clear()
 
+    async def ended(self) -> None:
+        await asyncio.gather(*filter(None, self._serving), return_exceptions=True)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._serving.add(asyncio.current_task())
         inner_reader, inner_writer = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, inner_writer}
         await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer))
@@ -63,7 +68,7 @@ async def gate_before(redis_url: str) -> AsyncIterator[Gate]:
         yield gate
     finally:
         gate.thaw()
-        gate.slam()
         server.close()
+        gate.slam()
+        await gate.ended()
         await server.wait_closed()
-        await asyncio.sleep(0.01)  # the handlers notice

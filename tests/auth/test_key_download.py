@@ -11,6 +11,9 @@ from auth.key_download import LARGEST_ANSWER, DownloadError, download_keys
 from auth.providers import Provider
 from tests.auth.jwks_server import KEYS_PATH, JwksServer, jwk
 
+PATIENT = 30.0
+"""Seconds, where how long it may take is not what the test is about."""
+
 DISCOVERY_PATH = "/auth/v1/.well-known/openid-configuration"
 
 
@@ -20,7 +23,7 @@ def provider_at(idp: JwksServer) -> Provider:
 
 def test_finds_the_keys_through_discovery(idp: JwksServer) -> None:
     idp.documents[DISCOVERY_PATH] = {"issuer": idp.issuer, "jwks_uri": idp.keys_url}
-    keys = download_keys(Provider(idp.issuer, "me"), 2)
+    keys = download_keys(Provider(idp.issuer, "me"), PATIENT)
     assert [key.key_id for key in keys] == ["rsa-1", "ec-1"]
 
 
@@ -41,7 +44,7 @@ def test_refuses_a_wrong_discovery_document(
     own = {"issuer": idp.issuer} if "jwks_uri" in document and "issuer" not in document else {}
     idp.documents[DISCOVERY_PATH] = own | document
     with pytest.raises(DownloadError, match=said):
-        download_keys(Provider(idp.issuer, "me"), 2)
+        download_keys(Provider(idp.issuer, "me"), PATIENT)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -50,7 +53,7 @@ def test_follows_no_redirect(idp: JwksServer, rsa_key: rsa.RSAPrivateKey, status
     idp.status = status
     idp.headers["Location"] = "/elsewhere"
     with pytest.raises(DownloadError, match=f"HTTP status {status}"):
-        download_keys(provider_at(idp), 2)
+        download_keys(provider_at(idp), PATIENT)
     assert idp.asked == [KEYS_PATH]
 
 
@@ -71,15 +74,13 @@ def test_follows_no_redirect(idp: JwksServer, rsa_key: rsa.RSAPrivateKey, status
 def test_refuses_what_is_no_key_set(idp: JwksServer, document: object, said: str) -> None:
     idp.documents[KEYS_PATH] = document
     with pytest.raises(DownloadError, match=said):
-        download_keys(provider_at(idp), 5)
+        download_keys(provider_at(idp), PATIENT)
 
 
 def test_gives_up_on_silence(idp: JwksServer) -> None:
-    idp.delay_seconds = 1.0
-    began = time.perf_counter()
+    idp.hold()
     with pytest.raises(DownloadError, match="TimeoutError"):
         download_keys(provider_at(idp), 0.2)
-    assert time.perf_counter() - began < 0.9
 
 
 def test_gives_up_on_a_trickle() -> None:
@@ -89,7 +90,7 @@ def test_gives_up_on_a_trickle() -> None:
             connection.recv(4_096)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             try:
-                for _ in range(60):
+                for _ in range(600):
                     connection.sendall(b" ")
                     time.sleep(0.05)
             except OSError:
@@ -101,8 +102,9 @@ def test_gives_up_on_a_trickle() -> None:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         began = time.perf_counter()
         with pytest.raises(DownloadError, match="took too long"):
-            download_keys(Provider(address, "me", jwks_url=address), 0.4)
-        assert time.perf_counter() - began < 2
+            # Enough for each byte by far, and not for all of them.
+            download_keys(Provider(address, "me", jwks_url=address), 1.5)
+        assert time.perf_counter() - began < 20
         thread.join()
 
 

@@ -95,7 +95,7 @@ async def test_a_flood_is_turned_away_and_the_loop_goes_on() -> None:
     assert len(turned_away) == 92
     assert results.count(False) == 8
     assert turned_away[0].retry_after == 1
-    assert ticks > 10
+    assert ticks > 3  # some 60 on a quiet machine, 1 on a blocked loop
     assert not await slow.verify(None, "guess")  # and then it serves again
     slow.close()
 

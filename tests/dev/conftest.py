@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dev.folder import PROJECT
-from tests.dev.stand_in import STUB, Copy, write_program
+from tests.dev.stand_in import PATIENT, STUB, Copy, write_program
 
 
 @pytest.fixture
@@ -34,4 +34,5 @@ def copy(reachable_path: Path) -> Iterator[Copy]:
     for process in made.started:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    for process in made.started:
+        process.wait(PATIENT)

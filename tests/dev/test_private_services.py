@@ -16,7 +16,7 @@ SERVICES: list[type[PrivateService]] = [PrivatePostgres, PrivateRedis]
 
 
 def say_to_redis(redis: PrivateRedis, command: str) -> str:
-    with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", redis.port), timeout=60) as connection:
         connection.sendall(f"AUTH {redis.password}\r\n{command}\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode()

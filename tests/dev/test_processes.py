@@ -16,10 +16,8 @@ from tests.dev.stand_in import await_true
 
 
 def listen() -> socket.socket:
-    server = socket.socket()
-    server.bind(("127.0.0.1", 0))
-    server.listen()
-    return server
+    # Not a port of the kernel's choice: an outgoing connection may have it the moment it is free.
+    return socket.create_server(("127.0.0.1", choose_port()))
 
 
 def test_a_taken_port_is_not_free() -> None:

@@ -62,7 +62,7 @@ def test_depth_counts_through_fragments() -> None:
 def test_a_document_of_nested_fragments_is_measured_once_per_fragment() -> None:
     started = time.perf_counter()
     measured(nested_fragments(40))  # 2^40 selections if it were spread out
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 10
 
 
 def test_a_cycle_of_fragments_ends() -> None:

@@ -30,7 +30,7 @@ def base_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def running(base_url: str) -> AsyncIterator[Api]:
-    async with httpx.AsyncClient(base_url=base_url.rstrip("/"), timeout=10) as http:
+    async with httpx.AsyncClient(base_url=base_url.rstrip("/"), timeout=60) as http:
         yield Api(http)
 
 

@@ -45,7 +45,7 @@ async def test_a_list_of_models_takes_as_many_statements_for_ten_as_for_one(
             answer = await admin(EVERYTHING, first=first)
             assert len(answer["models"]["nodes"]) == first
         figures.append(len(statements))
-    assert figures[0] == figures[1]
+    assert 0 < figures[0] == figures[1]
 
 
 async def test_models_are_paged_by_cursor(services: Services, api: Api) -> None:

@@ -14,10 +14,13 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
 @pytest.fixture(autouse=True)
 def production_logs() -> Iterator[None]:
-    before = logging.getLogger().handlers
+    root = logging.getLogger()
+    handlers, level, structure = root.handlers, root.level, structlog.get_config()
     configure_logs(app_name="Auspex", level="INFO", readable=False)
     yield
-    logging.getLogger().handlers = before
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.configure(**structure)
 
 
 def test_a_line_is_json_with_level_time_and_application(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,21 +2,13 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from tasks.child import ChildFailed, run_in_child
-from tests.tasks.bench import Bench, eventually
+from tests.tasks.bench import Bench, alive, eventually
 from tests.tasks.demo_jobs import burn_and_tell
-
-
-def alive(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 def add(one: int, two: int) -> int:
@@ -60,15 +52,14 @@ async def test_a_dead_child_is_an_error() -> None:
 
 
 async def test_the_event_loop_stays_free(tmp_path: Path) -> None:
-    burning = asyncio.create_task(run_in_child(burn_and_tell, 1.0, str(tmp_path / "pid")))
+    burning = asyncio.create_task(run_in_child(burn_and_tell, 1.5, str(tmp_path / "pid")))
     await started(tmp_path / "pid")
-    worst = 0.0
+    ticks = 0
     while not burning.done():
-        start = time.monotonic()
         await asyncio.sleep(0.01)
-        worst = max(worst, time.monotonic() - start)
+        ticks += 1
     await burning
-    assert worst < 0.5
+    assert ticks > 10  # 150 on a quiet machine, one or two on a blocked loop
 
 
 async def test_cancelled_it_kills_the_child(tmp_path: Path) -> None:
@@ -84,7 +75,7 @@ async def test_cancelled_it_kills_the_child(tmp_path: Path) -> None:
 async def test_a_killed_worker_takes_its_child_with_it(bench: Bench, tmp_path: Path) -> None:
     worker = bench.start_worker()
     bench.start_scheduler()
-    await bench.enqueue("demo.train", seconds=60, file=str(tmp_path / "pid"))
+    await bench.enqueue("demo.train", seconds=600, file=str(tmp_path / "pid"))
     pid = await started(tmp_path / "pid")
     assert alive(pid)
     worker.kill()
@@ -92,4 +83,4 @@ async def test_a_killed_worker_takes_its_child_with_it(bench: Bench, tmp_path: P
     async def gone() -> bool:
         return not alive(pid)
 
-    await eventually(gone, 5)
+    await eventually(gone)

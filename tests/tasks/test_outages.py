@@ -23,7 +23,7 @@ from dev.private_redis import redis_server
 from tasks.resources import Resources
 from tests.databases import ROOT
 from tests.servers import free_port
-from tests.tasks.bench import Bench, eventually
+from tests.tasks.bench import Bench
 from tests.tasks.demo_jobs import TABLE
 
 pytestmark = pytest.mark.slow
@@ -46,14 +46,18 @@ class ForgetfulRedis:
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )
-        client = Redis.from_url(self.url)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with suppress(RedisError):
-                client.ping()
-                break
-            time.sleep(0.05)
-        client.close()
+        deadline = time.monotonic() + 60
+        with Redis.from_url(self.url) as client:
+            while not self._answers(client):
+                assert self._process.poll() is None, "the Redis of the test ended"
+                assert time.monotonic() < deadline, "the Redis of the test did not start"
+                time.sleep(0.05)
+
+    @staticmethod
+    def _answers(client: Redis) -> bool:
+        with suppress(RedisError):
+            return bool(client.ping())
+        return False
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -68,9 +72,11 @@ class ForgetfulRedis:
 @pytest.fixture
 def forgetful_redis(tmp_path: Path) -> Iterator[ForgetfulRedis]:
     server = ForgetfulRedis(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture
@@ -85,22 +91,19 @@ async def test_every_job_ends_though_redis_forgets_the_messages(
 ) -> None:
     bench = redis_bench
     bench.start_scheduler()
+    ids = [await bench.enqueue("demo.sleep", seconds=0.2) for _ in range(100)]
+    await bench.until_all_sent()
     bench.start_worker(threads=2)
-    ids = [await bench.enqueue("demo.sleep", seconds=0.1) for _ in range(100)]
     await bench.until_marked("outcome", 10)
     forgetful_redis.kill()
-    ids += [await bench.enqueue("demo.sleep", seconds=0.1) for _ in range(20)]
+    ids += [await bench.enqueue("demo.sleep", seconds=0.2) for _ in range(20)]
     await asyncio.sleep(1)
+    lost = 100 - len(await bench.marks("started"))
+    assert lost > 20, "the end came too late to lose anything"
     forgetful_redis.start()
-
-    async def all_sent() -> bool:
-        return not await bench.rows("SELECT 1 FROM outbox WHERE dispatched_at IS NULL LIMIT 1")
-
-    await eventually(all_sent)
-    lost = len(ids) - len(await bench.marks("started"))
-    assert lost > 20, "the restart came too late to lose anything"
+    await bench.until_all_sent()
     await bench.pretend_time_passed(40)
-    await bench.until_all_done(60)
+    await bench.until_all_done()
     outcomes = [row.job_id for row in await bench.marks("outcome")]
     assert sorted(outcomes) == sorted(ids)
 
@@ -117,21 +120,22 @@ async def test_a_frozen_redis_blocks_no_transaction(
     forgetful_redis.signal(signal.SIGSTOP)
     start = time.monotonic()
     ids = [await bench.enqueue("demo.store") for _ in range(5)]
-    assert time.monotonic() - start < 1
+    # Each of them would take 3 s at the least if it waited for Redis.
+    assert time.monotonic() - start < 10
     oldest = 0.0
-    for _ in range(40):
+    for _ in range(50):
         rows = await bench.rows(
             "SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0) AS seconds"
             " FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
         oldest = max(oldest, float(rows[0].seconds))
         await asyncio.sleep(0.1)
-    assert oldest < 1
+    assert oldest < 2.5  # the relay waits for Redis for 3 s at the least
     assert len(await bench.rows("SELECT 1 FROM outbox WHERE dispatched_at IS NULL")) == 5
 
     forgetful_redis.signal(signal.SIGCONT)
-    await bench.until_all_done(30)
+    await bench.until_all_done()
     assert len(await bench.marks("outcome")) == len(ids) + 1
 
 
@@ -141,13 +145,15 @@ def postgres() -> Iterator[PrivatePostgres]:
     folder = Path(tempfile.mkdtemp(prefix="auspex-"))
     folder.chmod(0o755)
     server = PrivatePostgres(folder / "postgres")
-    server.start()
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": server.url, "DEBUG": "true"}
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        server.start()
+        environment = {"PATH": os.environ["PATH"], "DATABASE_URL": server.url, "DEBUG": "true"}
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -171,10 +177,11 @@ async def test_every_job_ends_though_postgresql_restarts(
     scheduler, worker = bench.start_scheduler(), bench.start_worker(threads=4)
     ids = [await bench.enqueue("demo.sleep", seconds=0.3) for _ in range(40)]
     await bench.until_marked("outcome", 5)
-    await asyncio.to_thread(postgres.stop)
+    # In this thread: the server dies with the thread that started it.
+    postgres.stop()
     await asyncio.sleep(2)
-    await asyncio.to_thread(postgres.start)
-    await bench.until_all_done(60)
+    postgres.start()
+    await bench.until_all_done()
     outcomes = [row.job_id for row in await bench.marks("outcome")]
     assert sorted(outcomes) == sorted(ids)
     assert (scheduler.poll(), worker.poll()) == (None, None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from db.events import CHANNEL_PREFIX
 from tasks.jobs import JOBS, FailedJob, JobArgs, JobContext
 from tasks.runner import JobRunner
 from tests.tasks.bench import Bench, eventually
-from tests.tasks.demo_jobs import store
+from tests.tasks.demo_jobs import LEASE_SECONDS, store
 
 
 @pytest.fixture
@@ -41,8 +42,15 @@ async def run(bench: Bench, runner: JobRunner, job_id: UUID) -> None:
 
 
 async def test_a_doubled_delivery_runs_once(bench: Bench, runner: JobRunner) -> None:
-    job_id = await bench.enqueue("demo.sleep", seconds=0.2)
-    await asyncio.gather(*(run(bench, runner, job_id) for _ in range(8)))
+    job_id = await bench.enqueue("demo.steady")
+    delivered = [asyncio.create_task(run(bench, runner, job_id)) for _ in range(8)]
+
+    async def turned_away() -> bool:
+        return sum(task.done() for task in delivered) == 7
+
+    await eventually(turned_away)
+    await bench.let_go()
+    await asyncio.gather(*delivered)
     await run(bench, runner, job_id)
     assert len(await bench.marks("started")) == 1
     assert len(await bench.marks("outcome")) == 1
@@ -66,11 +74,11 @@ async def test_poison_stops_and_is_settled_once(
     redis = Redis.from_url(redis_address)
     async with redis.pubsub() as listening:
         await listening.subscribe(CHANNEL_PREFIX + "demo")
-        await listening.get_message(timeout=2)
+        assert await listening.get_message(timeout=20)  # it is subscribed
         job_id = await bench.enqueue("demo.poison", max_attempts=3)
         await attempt_until_settled(bench, runner, job_id)
         await run(bench, runner, job_id)
-        message = await listening.get_message(ignore_subscribe_messages=True, timeout=2)
+        message = await listening.get_message(ignore_subscribe_messages=True, timeout=20)
     await redis.aclose()
     assert message is not None
     job = await bench.job(job_id)
@@ -103,13 +111,22 @@ async def test_a_handler_must_finish_in_its_transaction(bench: Bench, runner: Jo
     assert job.error.startswith("NotFinished: the handler of demo.forgetful")
 
 
-async def test_the_lease_of_a_living_worker_is_kept(bench: Bench, runner: JobRunner) -> None:
-    job_id = await bench.enqueue("demo.sleep", seconds=4)  # the lease is 1.5 s
+async def test_the_lease_of_a_living_worker_is_kept(bench: Bench) -> None:
+    now = bench.resources.now()
+    runner = JobRunner(replace(bench.resources, now=lambda: now))
+    job_id = await bench.enqueue("demo.wait")
     running = asyncio.create_task(run(bench, runner, job_id))
     await bench.until_marked("started")
-    for _ in range(6):
-        await asyncio.sleep(0.5)
+
+    async def kept() -> bool:
+        until: object = (await bench.job(job_id)).leased_until
+        return until == now + timedelta(seconds=LEASE_SECONDS)
+
+    for _ in range(4):  # longer in all than the lease
+        now += timedelta(seconds=LEASE_SECONDS / 2)
+        await eventually(kept)
         await run(bench, runner, job_id)
+    await bench.let_go()
     await running
     assert len(await bench.marks("started")) == 1
     assert (await bench.job(job_id)).status == "SUCCEEDED"
@@ -118,11 +135,11 @@ async def test_the_lease_of_a_living_worker_is_kept(bench: Bench, runner: JobRun
 async def test_a_worker_that_lost_its_job_stops_working_on_it(
     bench: Bench, runner: JobRunner, logged: list[structlog.typing.EventDict]
 ) -> None:
-    job_id = await bench.enqueue("demo.sleep", seconds=60)
+    job_id = await bench.enqueue("demo.wait")  # for ever: nobody lets it go
     running = asyncio.create_task(run(bench, runner, job_id))
     await bench.until_marked("started")
     await bench.change("UPDATE jobs SET attempts = attempts + 1")  # somebody else has it
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     assert "jobs.lease_lost" in [line["event"] for line in logged]
     job = await bench.job(job_id)
     assert (job.status, job.attempts) == ("RUNNING", 2)
@@ -131,11 +148,11 @@ async def test_a_worker_that_lost_its_job_stops_working_on_it(
 async def test_draining_hands_back_what_does_not_end_in_time(
     bench: Bench, runner: JobRunner
 ) -> None:
-    long = await bench.enqueue("demo.sleep", seconds=60, max_attempts=1)
-    short = await bench.enqueue("demo.sleep", seconds=0.5)
+    long = await bench.enqueue("demo.steady", max_attempts=1)  # nobody lets it go
+    short = await bench.enqueue("demo.sleep", seconds=0.2)
     running = [asyncio.create_task(run(bench, runner, job_id)) for job_id in (long, short)]
     await bench.until_marked("started", 2)
-    await runner.drain(grace_seconds=1.5)
+    await runner.drain(grace_seconds=4)
     await asyncio.gather(*running)
     assert (await bench.job(short)).status == "SUCCEEDED"
     job = await bench.job(long)

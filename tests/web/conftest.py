@@ -20,8 +20,9 @@ ARGS = [
 ]
 
 
-# Monaco needs longer than the usual 5 s to start where the tests share their cores.
-expect.set_options(timeout=20_000)
+# Browser and Monaco need longer than the usual 5 s to start where the tests share their cores.
+PATIENT_MS = 60_000
+expect.set_options(timeout=PATIENT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +38,11 @@ def chromium() -> Path:
 @pytest.fixture
 async def browser_page(chromium: Path) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=ARGS, timeout=2 * PATIENT_MS
+        )
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(PATIENT_MS)  # for each of its pages
         page = await context.new_page()
-        page.set_default_timeout(20_000)
         yield page
         await browser.close()
