@@ -2,7 +2,7 @@
 
 import typer
 
-from commands import accounts, catalogue, exports, jobs, serving, training
+from commands import accounts, catalogue, demo, exports, jobs, serving, training
 
 app = typer.Typer(
     name="auspex",
@@ -11,7 +11,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,  # they may hold passwords
 )
-for module in (serving, accounts, catalogue, training, jobs, exports):
+for module in (serving, accounts, demo, catalogue, training, jobs, exports):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(jobs.jobs, name="jobs")

@@ -1,4 +1,4 @@
-"""Accounts that operators make, and the demo's."""
+"""Accounts that operators make."""
 
 import asyncio
 import secrets
@@ -10,15 +10,8 @@ from auth.passwords import Passwords
 from commands.operator import now, open_database, settings_with_logs
 from db.errors import InputRejected
 from db.models.accounts import Role
-from db.queries.accounts import local_user_by_login
 from db.transactions import accounts
 from settings import Settings
-
-DEMO_ACCOUNTS = (
-    ("demo", "demo@example.com", "demo-1234", Role.USER),
-    ("merchant", "merchant@example.com", "merchant-1234", Role.MERCHANT),
-    ("admin", "admin@example.com", "admin-1234", Role.ADMIN),
-)
 
 
 async def ensure_account(
@@ -56,41 +49,7 @@ def create_admin(
     typer.echo(f"{email} is ADMIN." + ("" if password else f" Password: {chosen}"))
 
 
-def init_db() -> None:
-    """Load the demo data (SEED_DEMO_DATA): accounts, models. Adds nothing that is there."""
-    settings = settings_with_logs()
-    if not settings.seed_demo_data:
-        typer.echo("SEED_DEMO_DATA is off: nothing was loaded.")
-        return
-    if settings.production:
-        raise SystemExit("Demo accounts have known passwords: refused when APP_ENV=prod.")
-    made = asyncio.run(_make_missing_accounts(settings))
-    typer.echo(f"{made} demo accounts made, {len(DEMO_ACCOUNTS) - made} were there.")
-
-
-async def _make_missing_accounts(settings: Settings) -> int:
-    made = 0
-    for username, email, password, role in DEMO_ACCOUNTS:
-        async with open_database(settings) as database, database.read() as reader:
-            known = await local_user_by_login(reader, email)
-        if known is None:
-            await ensure_account(settings, username, email, password, role)
-            made += 1
-    return made
-
-
-def demo_accounts() -> None:
-    """Print the demo accounts, in development."""
-    settings = settings_with_logs()
-    if settings.production or not settings.seed_demo_data:
-        return
-    for username, _, password, role in DEMO_ACCOUNTS:
-        typer.echo(f"  {role:<9} {username:<9} password {password}")
-
-
 COMMANDS = {
     "create-admin": create_admin,
     "create-superuser": create_admin,
-    "init-db": init_db,
-    "demo-accounts": demo_accounts,
 }

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from commands.accounts import init_db
+from commands.demo import init_db
 from commands.operator import settings_with_logs
 from commands.training import train_missing
 
@@ -64,9 +64,9 @@ def prepare() -> None:
     """All that must be there before serving: tables, demo data (in development), models."""
     settings = settings_with_logs()
     migrate("head")
-    if settings.seed_demo_data and not settings.production:
-        init_db()
     train_missing()
+    if settings.seed_demo_data and not settings.production:
+        init_db()  # last: its promos go live soon after
 
 
 COMMANDS = {"serve": serve, "migrate": migrate, "prepare": prepare}
