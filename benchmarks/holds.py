@@ -45,6 +45,12 @@ INSERT INTO flash_promos (store_product_id, starts_at, ends_at, status)
 SELECT id, now() - interval '1 hour', now() + interval '1 day', 'ACTIVE' FROM store_products;
 CREATE TABLE buyers AS SELECT row_number() OVER () AS id, users.id AS user_id FROM users;
 ALTER TABLE buyers ADD PRIMARY KEY (id);
+INSERT INTO reservations (token, promo_id, store_product_id, user_id, quantity, unit_price,
+                          created_at, expires_at)
+SELECT 'earlier ' || b.id, p.id, p.store_product_id, b.user_id, 1, 1000,
+       now(), now() + interval '50 s'
+FROM buyers b JOIN flash_promos p ON p.id = 1 + b.id % {PROMOS} WHERE b.id <= {PEOPLE} / 2;
+UPDATE reservations SET status = 'CONFIRMED', closed_at = now();
 ANALYZE;
 """
 ONE_BY_ONE = """

@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("scoring", "serving", "documents", "subscriptions", "nearby", "notification_round")
+BENCHMARKS = (
+    "scoring",
+    "serving",
+    "documents",
+    "subscriptions",
+    "nearby",
+    "holds",
+    "notification_round",
+)
 
 
 def main() -> None:

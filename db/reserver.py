@@ -7,7 +7,9 @@ from sqlalchemy.exc import DBAPIError
 
 from db.announcing import Announcer
 from db.combining import Combiner
-from db.session import Database
+from db.events import stock_topic
+from db.queries.holds import HoldRow
+from db.session import Database, is_outage
 from db.transactions.holds import tidy_stock
 from db.transactions.reserving import (
     OUTSIDE_SCHEDULE,
@@ -17,6 +19,7 @@ from db.transactions.reserving import (
     Outcome,
     reserve,
 )
+from db.transactions.reserving_alone import reserve_alone
 
 ATTEMPTS = 4
 AGAIN = frozenset({"40001", "40P01", OUTSIDE_SCHEDULE})
@@ -43,6 +46,21 @@ class Reserver:
         await self._combiner.stop()
 
     async def _answer(self, promo_id: int, requests: Sequence[HoldRequest]) -> list[Outcome]:
+        if len(requests) == 1 and (hold := await self._alone(promo_id, requests[0])) is not None:
+            self._announcer.announce({stock_topic(hold.store_product_id)})
+            return [hold]
+        return await self._together(promo_id, requests)
+
+    async def _alone(self, promo_id: int, request: HoldRequest) -> HoldRow | None:
+        try:
+            async with self._database.statement() as connection:
+                return await reserve_alone(connection, promo_id, request, self._clock())
+        except DBAPIError as error:
+            if is_outage(error):
+                raise
+            return None  # a rule of the database: the long way tells which, and to whom
+
+    async def _together(self, promo_id: int, requests: Sequence[HoldRequest]) -> list[Outcome]:
         for left in reversed(range(ATTEMPTS)):
             try:
                 batch = await self._attempt(promo_id, requests)

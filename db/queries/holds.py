@@ -109,8 +109,9 @@ async def overdue_stock(reader: Reader, limit: int) -> list[int]:
     rows = await reader.execute(
         select(Reservation.store_product_id)
         .where(
-            Reservation.status == ReservationStatus.HELD,
-            Reservation.expires_at <= func.clock_timestamp(),
+            Reservation.closed_at.is_(None),
+            # as a subquery it is read once, and an index can look for what lies before it
+            Reservation.expires_at <= select(func.clock_timestamp()).scalar_subquery(),
         )
         .distinct()
         .limit(limit)

@@ -119,8 +119,8 @@ async def tidy_stock(session: AsyncSession, store_product_id: int, now: datetime
         update(Reservation)
         .where(
             Reservation.store_product_id == store_product_id,
-            Reservation.status == ReservationStatus.HELD,
-            Reservation.expires_at <= func.clock_timestamp(),
+            Reservation.closed_at.is_(None),
+            Reservation.expires_at <= select(func.clock_timestamp()).scalar_subquery(),
             # A promo that this transaction has not locked: another one has it in hand.
             Reservation.promo_id.in_(stock.promo_ids),
         )

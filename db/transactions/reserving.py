@@ -175,21 +175,30 @@ def _refusal(
 
 
 SITUATION = text("""
-    SELECT clock_timestamp() AS clock, asked.user_id, counts.taken, hold.id AS hold_id,
-           hold.expires_at <= clock_timestamp() AS hold_is_late, entry.id IS NOT NULL AS waiting,
+    -- read once: an index can look for what lies before a value, not before a running clock
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+    SELECT clock.now AS clock, asked.user_id, counts.taken, hold.id AS hold_id,
+           hold.expires_at <= clock.now AS hold_is_late, entry.id IS NOT NULL AS waiting,
            EXISTS (
                SELECT FROM reservations late
-               WHERE late.store_product_id = :stock_id AND late.status = 'HELD'
-                 AND late.expires_at <= clock_timestamp()
+               WHERE late.store_product_id = :stock_id AND late.closed_at IS NULL
+                 AND late.expires_at <= (SELECT now FROM clock)
            ) AS overdue
-    FROM unnest(CAST(:users AS uuid[])) asked (user_id)
-    LEFT JOIN promo_user_counts counts
-           ON counts.promo_id = :promo_id AND counts.user_id = asked.user_id
-    LEFT JOIN reservations hold
-           ON hold.promo_id = :promo_id AND hold.user_id = asked.user_id AND hold.status = 'HELD'
-    LEFT JOIN waitlist_entries entry
-           ON entry.promo_id = :promo_id AND entry.user_id = asked.user_id
-          AND entry.status = 'WAITING'
+    FROM clock CROSS JOIN unnest(CAST(:users AS uuid[])) asked (user_id)
+    -- a look-up a person, by index: a join may be planned as a walk over all open holds, and a
+    -- plan made in a quiet hour is kept into the rush
+    LEFT JOIN LATERAL (
+        SELECT taken FROM promo_user_counts
+        WHERE promo_id = :promo_id AND user_id = asked.user_id LIMIT 1
+    ) counts ON true
+    LEFT JOIN LATERAL (
+        SELECT id, expires_at FROM reservations
+        WHERE promo_id = :promo_id AND user_id = asked.user_id AND status = 'HELD' LIMIT 1
+    ) hold ON true
+    LEFT JOIN LATERAL (
+        SELECT id FROM waitlist_entries
+        WHERE promo_id = :promo_id AND user_id = asked.user_id AND status = 'WAITING' LIMIT 1
+    ) entry ON true
 """)
 ANSWERED = text("""
     SELECT keys.user_id, keys.key, keys.request_hash, keys.response_ref

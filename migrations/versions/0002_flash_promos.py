@@ -86,19 +86,6 @@ RULES_OF_HOLDS = (
     """
     CREATE FUNCTION count_closed_holds() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF EXISTS (SELECT FROM before WHERE status <> 'HELD') THEN
-            RAISE EXCEPTION 'a closed hold stays as it is' USING ERRCODE = 'HL003';
-        END IF;
-        IF EXISTS (
-            SELECT FROM before JOIN after USING (id)
-            WHERE (before.token, before.promo_id, before.store_product_id, before.user_id,
-                   before.quantity, before.unit_price, before.created_at, before.expires_at)
-               IS DISTINCT FROM
-                  (after.token, after.promo_id, after.store_product_id, after.user_id,
-                   after.quantity, after.unit_price, after.created_at, after.expires_at)
-        ) THEN
-            RAISE EXCEPTION 'what a hold holds is permanent' USING ERRCODE = 'HL001';
-        END IF;
         IF EXISTS (
             SELECT FROM after WHERE status = 'CONFIRMED' AND expires_at <= clock_timestamp()
         ) THEN
@@ -135,8 +122,28 @@ RULES_OF_HOLDS = (
     """,
     """
     CREATE TRIGGER reservations_count_closed AFTER UPDATE ON reservations
-    REFERENCING OLD TABLE AS before NEW TABLE AS after
+    REFERENCING NEW TABLE AS after
     FOR EACH STATEMENT EXECUTE FUNCTION count_closed_holds()
+    """,
+    """
+    CREATE FUNCTION refuse_closed() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'a closed hold stays as it is' USING ERRCODE = 'HL003';
+    END $$
+    """,
+    """
+    CREATE TRIGGER reservations_closed BEFORE UPDATE ON reservations
+    FOR EACH ROW WHEN (OLD.status <> 'HELD') EXECUTE FUNCTION refuse_closed()
+    """,
+    """
+    CREATE TRIGGER reservations_terms BEFORE UPDATE ON reservations
+    FOR EACH ROW WHEN (
+        (OLD.token, OLD.promo_id, OLD.store_product_id, OLD.user_id, OLD.quantity,
+         OLD.unit_price, OLD.created_at, OLD.expires_at)
+        IS DISTINCT FROM
+        (NEW.token, NEW.promo_id, NEW.store_product_id, NEW.user_id, NEW.quantity,
+         NEW.unit_price, NEW.created_at, NEW.expires_at)
+    ) EXECUTE FUNCTION refuse_change()
     """,
     """
     CREATE TRIGGER reservations_permanent BEFORE DELETE ON reservations
@@ -147,9 +154,12 @@ RULES_OF_HOLDS = (
     FOR EACH ROW EXECUTE FUNCTION refuse_change()
     """,
 )
-"""Triggers a statement, not a row: a batch of holds moves each counter once."""
+"""Triggers a statement, not a row, move the counters: a batch of holds moves each once. Those a row
+call no function unless they have something to refuse."""
 
-FUNCTIONS = ("count_closed_holds", "count_new_holds", "move_promos", "place_promo")
+FUNCTIONS = (
+    "count_closed_holds", "count_new_holds", "move_promos", "place_promo", "refuse_closed"
+)
 
 
 
@@ -337,8 +347,8 @@ def upgrade() -> None:
     )
     op.create_index('one_hold_per_user_and_promo', 'reservations', ['promo_id', 'user_id'], unique=True, postgresql_where=sa.text("status = 'HELD'"))
     op.create_index('reservations_confirmed_idx', 'reservations', ['user_id', 'closed_at'], unique=False, postgresql_where=sa.text("status = 'CONFIRMED'"))
-    op.create_index('reservations_held_by_stock_idx', 'reservations', ['store_product_id', 'expires_at'], unique=False, postgresql_where=sa.text("status = 'HELD'"))
-    op.create_index('reservations_held_idx', 'reservations', ['expires_at'], unique=False, postgresql_where=sa.text("status = 'HELD'"))
+    op.create_index('reservations_held_by_stock_idx', 'reservations', ['store_product_id', 'expires_at'], unique=False, postgresql_where=sa.text("closed_at IS NULL"))
+    op.create_index('reservations_held_idx', 'reservations', ['expires_at'], unique=False, postgresql_where=sa.text("closed_at IS NULL"))
     op.create_index(op.f('reservations_promo_id_store_product_id_status_idx'), 'reservations', ['promo_id', 'store_product_id', 'status'], unique=False)
     op.create_index(op.f('reservations_score_id_idx'), 'reservations', ['score_id'], unique=False)
     op.create_index(op.f('reservations_user_id_idx'), 'reservations', ['user_id', sa.literal_column('created_at DESC'), sa.literal_column('id DESC')], unique=False)
@@ -428,8 +438,8 @@ def downgrade() -> None:
     op.drop_index(op.f('reservations_user_id_idx'), table_name='reservations')
     op.drop_index(op.f('reservations_score_id_idx'), table_name='reservations')
     op.drop_index(op.f('reservations_promo_id_store_product_id_status_idx'), table_name='reservations')
-    op.drop_index('reservations_held_by_stock_idx', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))
-    op.drop_index('reservations_held_idx', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))
+    op.drop_index('reservations_held_by_stock_idx', table_name='reservations', postgresql_where=sa.text("closed_at IS NULL"))
+    op.drop_index('reservations_held_idx', table_name='reservations', postgresql_where=sa.text("closed_at IS NULL"))
     op.drop_index('reservations_confirmed_idx', table_name='reservations', postgresql_where=sa.text("status = 'CONFIRMED'"))
     op.drop_index('one_hold_per_user_and_promo', table_name='reservations', postgresql_where=sa.text("status = 'HELD'"))
     op.drop_table('reservations')
