@@ -7,6 +7,7 @@ import structlog
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from db.transactions.idempotency import delete_old_keys
 from db.transactions.jobs import delete_old_jobs
 from db.transactions.outbox import delete_old_messages, resend_lost_jobs
 from tasks.holds import sweep_holds
@@ -39,7 +40,7 @@ async def resend_lost(resources: Resources) -> None:
 
 async def forget_finished(resources: Resources) -> None:
     """In small transactions: one large DELETE would hold its locks for minutes."""
-    for delete in (delete_old_messages, delete_old_jobs):
+    for delete in (delete_old_messages, delete_old_jobs, delete_old_keys):
         deleted = RETENTION_BATCH
         while deleted == RETENTION_BATCH:
             async with resources.database.transaction() as session:

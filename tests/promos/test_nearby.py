@@ -143,7 +143,6 @@ async def test_pages_are_exact_where_distances_differ(
         {"taken_by_others": 3, "quota": 3},
         {"taken_by_me": 1, "max_per_user": 1},
     ],
-    ids=str,
 )
 async def test_what_is_not_open_to_the_caller_is_left_out(
     services: Services, me: tuple[Api, UUID], terms: dict[str, Any]
