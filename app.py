@@ -44,6 +44,11 @@ from schema.root import schema
 from settings import AuthMode, InvalidSettings, Settings, load_or_exit
 
 STATEMENT_SECONDS = 10.0
+IDLE_SECONDS = 5.0
+LOCK_SECONDS = 3.0
+"""A frozen server process blocked a promo for as long as it was frozen. An idle limit of 2 s alone
+still made it 24 s, because its backends that queue for the promo take the lock one after another
+and are each silent for so long; with a limit for locks it was 6 s."""
 STATIC = Path(__file__).parent / "web" / "static"
 GRAPHIQL_PAGE = STATIC / "graphiql.html"
 
@@ -123,6 +128,8 @@ def make_services(settings: Settings) -> Services:
             pool_size=settings.db_pool_size,
             recycle_seconds=settings.db_conn_max_age,
             statement_seconds=STATEMENT_SECONDS,
+            idle_seconds=IDLE_SECONDS,
+            lock_seconds=LOCK_SECONDS,
         )
     )
     models = ModelRegistry()

@@ -34,6 +34,8 @@ from tests.databases import admin_url, drop, make_template, named, redis_url
 PEOPLE, STORES, PRODUCTS = 100_000, 500, 2
 AT_A_TIME = 4
 """Jobs; as `auspex worker` has it."""
+LIMIT = 60
+"""Seconds that a whole round may take on two cores."""
 KILLED_AFTER = 300
 """Batches."""
 NOON = datetime(2026, 3, 10, 17, 0, tzinfo=UTC)
@@ -207,6 +209,7 @@ async def rounds(database: Database, redis: Redis) -> bool:
     own, server = time.process_time() - own, await server_seconds(database) - server
     rows, whole = await figure(database, ROWS), await figure(database, OUTCOME)
     print(f"whole round: {seconds:.1f} s, {rows:,} notices, {rows / seconds:,.0f} a second")
+    print(f"  under {LIMIT} s: {seconds < LIMIT}")
     print(f"  seconds of a core: {own:.1f} in the worker, {server:.1f} in PostgreSQL", flush=True)
     kept = await promises(workers, "whole")
 

@@ -22,6 +22,9 @@ from tasks.worker import run_worker
 
 jobs = typer.Typer(help="Look at failed jobs and run them again.", no_args_is_help=True)
 MOST_LISTED = 100
+IDLE_SECONDS = 60.0
+"""A frozen worker gives its locks back after that. None for waiting: whoever holds a lock for long
+is another job, and a job has time."""
 WORKER_CONNECTIONS = 16  # a job and its heartbeat need one each
 
 
@@ -33,7 +36,7 @@ def job_setup() -> JobSetup:
     async def open_resources() -> AsyncIterator[Resources]:
         redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2)
         try:
-            async with open_database(settings, WORKER_CONNECTIONS) as database:
+            async with open_database(settings, WORKER_CONNECTIONS, IDLE_SECONDS) as database:
                 train = train_for_job(database, settings)
                 yield Resources(database=database, redis=redis, train=train)
         finally:

@@ -18,8 +18,13 @@ def settings_with_logs() -> Settings:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, connections: int = 2) -> AsyncIterator[Database]:
-    database = Database(create_engine(settings.database_url, pool_size=connections))
+async def open_database(
+    settings: Settings, connections: int = 2, idle_seconds: float | None = None
+) -> AsyncIterator[Database]:
+    """`idle_seconds`: see `create_engine`."""
+    database = Database(
+        create_engine(settings.database_url, pool_size=connections, idle_seconds=idle_seconds)
+    )
     try:
         yield database
     finally:

@@ -91,9 +91,14 @@ class Ineligible(DomainError):
     """`reasons` are the names of the schema's IneligibleReason."""
 
     code = "INELIGIBLE"
-    field = ("input", "promoId")
 
-    def __init__(self, reasons: Sequence[str], distance_meters: float | None) -> None:
+    def __init__(
+        self,
+        reasons: Sequence[str],
+        distance_meters: float | None,
+        field: Path = ("input", "promoId"),
+    ) -> None:
+        self.field = field
         self.reasons = tuple(reasons)
         self.distance_meters = distance_meters
         super().__init__(f"The promo is not open to you: {', '.join(reasons)}.")
@@ -125,6 +130,17 @@ class LimitPerUser(DomainError):
         )
 
 
+class ScoreMissing(DomainError):
+    """The promo scores who asks, and this request came without a score: it has just gone live, or
+    its terms have changed. Score and ask again."""
+
+    code = "PROMO_NOT_ACTIVE"
+    field = ("input", "promoId")
+
+    def __init__(self) -> None:
+        super().__init__("The promo has just changed. Ask again.")
+
+
 class HoldExpired(DomainError):
     code = "HOLD_EXPIRED"
     field = ("input", "token")
@@ -153,9 +169,10 @@ class AdmissionRefused(DomainError):
     Nothing is rolled back for it: raise it after the transaction that keeps the decision.
     """
 
-    field = ("input", "promoId")
-
-    def __init__(self, decision: str, entry_id: int | None) -> None:
+    def __init__(
+        self, decision: str, entry_id: int | None, field: Path = ("input", "promoId")
+    ) -> None:
+        self.field = field
         self.code = "ADMISSION_DENIED" if decision == "DENY" else "ADMISSION_WAITLISTED"
         self.decision = decision
         self.entry_id = entry_id

@@ -64,6 +64,9 @@ class Reserver:
         for left in reversed(range(ATTEMPTS)):
             try:
                 batch = await self._attempt(promo_id, requests)
+                if batch.overdue is not None:
+                    await self._tidy(batch.overdue)
+                    continue
             except KeyRace:
                 if not left:
                     raise
@@ -71,10 +74,8 @@ class Reserver:
                 if not left or getattr(error.orig, "sqlstate", "") not in AGAIN:
                     raise
             else:
-                if batch.overdue is None:
-                    self._announcer.announce(batch.topics)
-                    return batch.outcomes
-                await self._tidy(batch.overdue)
+                self._announcer.announce(batch.topics)
+                return batch.outcomes
         raise TimeoutError(f"the holds of promo {promo_id} could not be tidied")
 
     async def _attempt(self, promo_id: int, requests: Sequence[HoldRequest]) -> Batch:

@@ -44,7 +44,10 @@ def _require_local_accounts(context: Context) -> None:
 def _signed_in(context: Context, row: queries.UserRow) -> AuthPayload:
     token, expires_in = context.services.tokens.issue(row.id, context.now)
     return AuthPayload(
-        access_token=token, token_type=TOKEN_TYPE, expires_in=expires_in, user=User.of(row)
+        access_token=token,
+        token_type=TOKEN_TYPE,
+        expires_in=expires_in,
+        user=User.of(row, own=True),  # the request that signs in has no token yet
     )
 
 

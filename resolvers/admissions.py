@@ -1,15 +1,21 @@
 """Scored admission: the attendance model on what the server knows, before anything is held."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from db.errors import AdmissionRefused, InputRejected
+from db.errors import AdmissionRefused, InputRejected, Path
 from db.models.predictions import AdmissionDecision
 from db.models.promos import AdmissionMode
 from db.queries.admissions import Applicant, applicant
 from db.transactions import waitlists
-from db.transactions.admissions import SECOND_BAND, Scored, decide_admission, record_admission
+from db.transactions.admissions import (
+    Scored,
+    decide_admission,
+    record_admission,
+    settle_admission,
+)
 from db.transactions.models import ensure_model
 from db.transactions.reserving import OPERATION, HoldRequest
 from ml.attendance.spec import KEY as ATTENDANCE_KEY
@@ -18,6 +24,8 @@ from schema.edge.context import Context
 from schema.edge.definitions import ATTENDANCE
 from schema.edge.viewers import Viewer
 from schema.holds import ReserveInput
+
+PROBABILITY = "attendance_probability"
 
 TYPICAL: dict[str, Any] = {
     "email": "somebody@example.com",
@@ -39,6 +47,12 @@ TYPICAL: dict[str, Any] = {
 advantage over the truth and no verdict either."""
 
 
+@dataclass(frozen=True)
+class Decided:
+    decision: AdmissionDecision
+    score_id: UUID
+
+
 async def admission(
     context: Context, viewer: Viewer, promo_id: int, input: ReserveInput, request: HoldRequest
 ) -> UUID | None:
@@ -48,32 +62,41 @@ async def admission(
     for an attendee that can't be.
     """
     claimed = checked(input.attendee, "input", "attendee") if input.attendee else None
+    field = ("input", "promoId")
+    decided = await decide(context, viewer.id, promo_id, claimed, request.key, field)
+    if decided is None:
+        return None
+    if decided.decision is AdmissionDecision.DENY:
+        raise AdmissionRefused(decided.decision, None)
+    if decided.decision is AdmissionDecision.WAITLIST:
+        entry_id = await _wait(context, viewer.id, promo_id, request, decided.score_id)
+        raise AdmissionRefused(decided.decision, entry_id)
+    return decided.score_id
+
+
+async def decide(
+    context: Context,
+    user_id: UUID,
+    promo_id: int,
+    claimed: dict[str, Any] | None,
+    key: str | None,
+    field: Path,
+) -> Decided | None:
+    """What the person's score, made now if there is none, comes to; None if none is needed: the
+    promo scores nobody, does not run (and says so itself), or has answered this before."""
     async with context.database.read() as reader:
         facts = await applicant(
-            reader,
-            promo_id,
-            viewer.id,
-            operation=OPERATION,
-            key=request.key,
-            now=context.now,
+            reader, promo_id, user_id, operation=OPERATION, key=key, now=context.now
         )
     if facts is None:
-        raise InputRejected.one("NOT_FOUND", ("input", "promoId"), "There is no such promo")
+        raise InputRejected.one("NOT_FOUND", field, "There is no such promo")
     if facts.mode == AdmissionMode.OPEN or facts.answered or not facts.running:
-        return None  # a promo that is not running says so itself, and needs no score for it
-    if facts.score_id is not None and facts.decision is not None:
-        decision, score_id = AdmissionDecision(facts.decision), facts.score_id
-    else:
+        return None
+    scored = None
+    if facts.score_id is None:
         payload = known_over_claimed(claimed or TYPICAL, facts)
-        scored, probability = await asyncio.to_thread(_score, context, payload)
-        decision = decide_admission(probability, facts.admit_above, facts.deny_below)
-        score_id = await _keep(context, viewer.id, promo_id, decision, scored)
-    if decision is AdmissionDecision.DENY:
-        raise AdmissionRefused(decision, None)
-    if decision is AdmissionDecision.WAITLIST:
-        entry_id = await _wait(context, viewer.id, promo_id, request, score_id)
-        raise AdmissionRefused(decision, entry_id)
-    return score_id
+        scored = await asyncio.to_thread(_score, context, payload)
+    return await _keep(context, user_id, promo_id, facts, scored)
 
 
 def known_over_claimed(claimed: dict[str, Any], facts: Applicant) -> dict[str, Any]:
@@ -92,33 +115,46 @@ def known_over_claimed(claimed: dict[str, Any], facts: Applicant) -> dict[str, A
     return claimed | {name: value for name, value in known.items() if value is not None}
 
 
-def _score(context: Context, payload: dict[str, Any]) -> tuple[Scored, float]:
+def _score(context: Context, payload: dict[str, Any]) -> Scored:
     """In a thread: an explanation takes milliseconds."""
     scorer = context.services.models.scorer(ATTENDANCE_KEY)
-    probability = scorer.score_one(payload)
     impacts = [
         {"feature": impact.feature, "impact": impact.impact, "value": impact.value}
         for impact in scorer.explain_one(payload)
     ]
-    output = {"attendance_probability": probability}
-    scored = Scored(scorer.version, scorer.is_mock, payload, output, impacts)
-    return scored, probability
+    output = {PROBABILITY: scorer.score_one(payload)}
+    return Scored(scorer.version, scorer.is_mock, payload, output, impacts)
 
 
 async def _keep(
-    context: Context, user_id: UUID, promo_id: int, decision: AdmissionDecision, scored: Scored
-) -> UUID:
+    context: Context, user_id: UUID, promo_id: int, facts: Applicant, scored: Scored | None
+) -> Decided:
+    """Decides by the score that is kept: of two requests at once, both by the same one."""
+
+    def decided_by(probability: float) -> AdmissionDecision:
+        return decide_admission(probability, facts.admit_above, facts.deny_below)
+
     async with context.database.transaction() as session:
-        model_id = await ensure_model(session, ATTENDANCE, context.now)
-        return await record_admission(
-            session,
-            model_id=model_id,
-            promo_id=promo_id,
-            user_id=user_id,
-            decision=decision,
-            scored=scored,
-            now=context.now,
-        )
+        score_id, probability = facts.score_id, facts.probability
+        if scored is not None:
+            score_id, output = await record_admission(
+                session,
+                model_id=await ensure_model(session, ATTENDANCE, context.now),
+                promo_id=promo_id,
+                user_id=user_id,
+                scored=scored,
+                decision=decided_by(scored.output[PROBABILITY]),
+                now=context.now,
+            )
+            probability = output[PROBABILITY]
+        assert score_id is not None  # noqa: S101 - there was one, or it was just made
+        assert probability is not None  # noqa: S101 - the same
+        decision = decided_by(probability)
+        if scored is not None or decision != facts.decision:
+            await settle_admission(
+                session, promo_id=promo_id, user_id=user_id, decision=decision, now=context.now
+            )
+    return Decided(decision, score_id)
 
 
 async def _wait(
@@ -131,7 +167,6 @@ async def _wait(
             promo_id=promo_id,
             quantity=request.quantity,
             now=context.now,
-            priority=SECOND_BAND,
             score_id=score_id,
             field=("input", "promoId"),
         )

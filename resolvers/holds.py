@@ -12,7 +12,7 @@ from uuid import UUID
 import strawberry
 from prometheus_client import Counter
 
-from db.errors import InputRejected, OutOfStock
+from db.errors import InputRejected, OutOfStock, ScoreMissing
 from db.events import hold_topic
 from db.idempotency import check_key, claim, request_hash
 from db.models.accounts import Role
@@ -41,6 +41,8 @@ from schema.waitlists import WaitlistEntry
 
 HOLDS = Counter("auspex_holds_total", "Requests for units by how they ended.", ["outcome"])
 
+ATTEMPTS = 3
+"""A promo that goes live, or begins to score, between the look and the lock is looked at again."""
 REREAD_SECONDS = 5.0
 """A lost event costs a subscriber at most so long."""
 JUST_PAST = 0.01
@@ -87,10 +89,12 @@ class HoldMutation:
         viewer = await context.required_viewer()
         promo_id = integer_key(input.promo_id, "Promo", "promoId")
         request = hold_request(viewer.id, promo_id, input)
-        score_id = await admission(context, viewer, promo_id, input, request)
-        outcome = await context.services.reserver.reserve(
-            promo_id, replace(request, score_id=score_id)
-        )
+        for _ in range(ATTEMPTS):
+            score_id = await admission(context, viewer, promo_id, input, request)
+            request = replace(request, score_id=score_id)
+            outcome = await context.services.reserver.reserve(promo_id, request)
+            if not isinstance(outcome, ScoreMissing):
+                break
         if isinstance(outcome, queries.HoldRow):
             HOLDS.labels("held").inc()
             return ReservePayload(reservation=Reservation.of(outcome, info.context))

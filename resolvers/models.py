@@ -177,7 +177,9 @@ class ModelMutation:
             message = f"reason may have {LONGEST_REASON} characters at most"
             raise InputRejected.one("OUT_OF_RANGE", ("reason",), message)
         model = integer_key(model_id, "Model", "modelId")
-        version = integer_key(version_id, "ModelVersion", "versionId") if version_id else None
+        version = (
+            None if version_id is None else integer_key(version_id, "ModelVersion", "versionId")
+        )
         if version is not None:
             await require_servable(context, model, version)
         async with context.database.transaction() as session:

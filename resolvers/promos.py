@@ -106,11 +106,18 @@ class PromoQuery:
 def _wanted(viewer: Viewer, asked: PromoFilter) -> queries.PromoFilter:
     return queries.PromoFilter(
         owner_id=None if viewer.role is Role.ADMIN else viewer.id,
-        store_id=integer_key(asked.store_id, "Store", "storeId") if asked.store_id else None,
+        store_id=_key_if_said(asked.store_id, "Store", "storeId"),
         status=asked.status or None,
         starts_after=asked.starts_after or None,
         starts_before=asked.starts_before or None,
     )
+
+
+def _key_if_said(value: str | None, type_name: str, argument: str) -> int | None:
+    """None for what was left out or null; an empty id is an id, of nothing."""
+    if value is None or value is strawberry.UNSET:
+        return None
+    return integer_key(value, type_name, argument)
 
 
 def _terms(input: PromoInput) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def _terms(input: PromoInput) -> dict[str, Any]:
         enforce_audience=input.enforce_audience,
         admission_mode=input.admission_policy and input.admission_policy.mode,
     )
-    if stock_id := terms.get("store_product_id"):
+    if (stock_id := terms.get("store_product_id")) is not None:
         terms["store_product_id"] = integer_key(stock_id, "StoreProduct", "storeProductId")
     if (percent := terms.get("discount_percent")) is not None:
         terms["discount_percent"] = Decimal(repr(percent))

@@ -12,6 +12,7 @@ from db.models.accounts import Role
 from db.models.waitlists import WaitlistStatus
 from db.queries import waitlists as queries
 from db.transactions import waitlists as transactions
+from resolvers.admissions import decide
 from schema.edge.arguments import described
 from schema.edge.context import Context, Info
 from schema.edge.faults import NotFound
@@ -42,11 +43,15 @@ class WaitlistMutation:
     ) -> WaitlistPayload:
         context = info.context
         viewer = await context.required_viewer()
+        promo = integer_key(promo_id, "Promo", "promoId")
+        # The line of a promo that scores is no way around its scores.
+        decided = await decide(context, viewer.id, promo, None, None, ("promoId",))
         async with context.database.transaction() as session:
             entry_id, topics = await transactions.join(
                 session,
                 user_id=viewer.id,
-                promo_id=integer_key(promo_id, "Promo", "promoId"),
+                promo_id=promo,
+                score_id=decided.score_id if decided else None,
                 quantity=quantity,
                 now=context.now,
             )

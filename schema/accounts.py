@@ -14,7 +14,7 @@ from db.queries.segments import SegmentsRow, segments_of_users
 from db.session import Reader
 from schema.edge.arguments import After, First, described
 from schema.edge.connections import Connection
-from schema.edge.context import Info
+from schema.edge.context import Context, Info
 from schema.edge.fields import link
 from schema.edge.ids import global_id
 from schema.edge.loaders import load
@@ -46,30 +46,47 @@ class GeoPointInput:
     longitude: float = strawberry.field(description="Degrees east, -180 to 180.")
 
 
+async def is_self_or_admin(context: Context, user_id: UUID) -> bool:
+    """Whether the caller may read what is nobody else's business of this person."""
+    viewer = await context.known_viewer()
+    return viewer is not None and (viewer.id == user_id or viewer.role is Role.ADMIN)
+
+
 @strawberry.type(
     description="isNewUser and isFrequent are derived from confirmed purchases and account age "
     "unless an ADMIN overrides them."
 )
 class Profile:
-    location: GeoPoint | None = strawberry.field(
-        description="Where the person is; promos near by are offered from here."
-    )
     time_zone: str = strawberry.field(description="IANA zone that rules the person's days.")
     updated_at: datetime = strawberry.field(description="Last change.")
 
     user_id: strawberry.Private[UUID]
+    row: strawberry.Private[queries.ProfileRow]
+    own: strawberry.Private[bool]
 
     @classmethod
-    def of(cls, row: queries.ProfileRow) -> Self:
-        location = None
-        if row.latitude is not None and row.longitude is not None:
-            location = GeoPoint(latitude=row.latitude, longitude=row.longitude)
+    def of(cls, row: queries.ProfileRow, *, own: bool = False) -> Self:
+        """`own`: known to be the caller's, whatever the request's token says."""
         return cls(
-            location=location,
             time_zone=row.time_zone,
             updated_at=row.updated_at,
             user_id=row.user_id,
+            row=row,
+            own=own,
         )
+
+    @link(
+        description="Where the person is; promos near by are offered from here. For the person "
+        "and ADMIN, null for anybody else.",
+        personal=True,
+    )
+    async def location(self, info: Info) -> GeoPoint | None:
+        latitude, longitude = self.row.latitude, self.row.longitude
+        if latitude is None or longitude is None:
+            return None
+        if not self.own and not await is_self_or_admin(info.context, self.user_id):
+            return None
+        return GeoPoint(latitude=latitude, longitude=longitude)
 
     @link(description="Account of at most 30 days, or no confirmed purchase yet.")
     async def is_new_user(self, info: Info) -> bool:
@@ -103,28 +120,41 @@ async def segments_by_user(
 @strawberry.type(description="A person with an account.")
 class User(Node):
     uuid: UUID = strawberry.field(description="The 'sub' of the person's tokens.")
-    email: str | None = strawberry.field(description="Null if an outside provider keeps it.")
     username: str | None = strawberry.field(description="Null for accounts of outside providers.")
     role: Role = strawberry.field(description="What the person may do.")
     created_at: datetime = strawberry.field(description="When the account was first seen.")
+    row: strawberry.Private[queries.UserRow | Viewer]
+    own: strawberry.Private[bool]
 
     @classmethod
-    def of(cls, row: queries.UserRow | Viewer) -> Self:
+    def of(cls, row: queries.UserRow | Viewer, *, own: bool = False) -> Self:
+        """`own`: known to be the caller, whatever the request's token says."""
         return cls(
             id=strawberry.ID(global_id("User", row.id)),
             uuid=row.id,
-            email=row.email,
             username=row.username,
             role=Role(row.role),
             created_at=row.created_at,
+            row=row,
+            own=own,
         )
+
+    @link(
+        description="For the person and ADMIN, null for anybody else; null too if an outside "
+        "provider keeps it.",
+        personal=True,
+    )
+    async def email(self, info: Info) -> str | None:
+        if not self.own and not await is_self_or_admin(info.context, self.uuid):
+            return None
+        return self.row.email
 
     @link(description="Place, time zone and segments.")
     async def profile(self, info: Info) -> Profile:
         row = await load(info.context, queries.profiles_by_user, self.uuid)
         if row is None:
             raise LookupError(f"user {self.uuid} has no profile")
-        return Profile.of(row)
+        return Profile.of(row, own=self.own)
 
     @link(
         description="The inbox, newest first; for the person and ADMIN.",

@@ -1,5 +1,6 @@
 """Answers of models that were kept."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Self, cast
 from uuid import UUID
@@ -13,7 +14,7 @@ from db.queries.accounts import users_by_id
 from db.queries.admissions import PredictionRow
 from db.queries.models import models_by_id
 from ml.scoring import Impact, Scorer, decide_risk
-from schema.accounts import User
+from schema.accounts import User, is_self_or_admin
 from schema.attendance import AttendeeScore
 from schema.edge.context import Context, Info
 from schema.edge.fields import link
@@ -30,6 +31,11 @@ PredictionResult = Annotated[
     AttendeeScore, strawberry.union("PredictionResult", description="What a model answered.")
 ]
 
+TRIMMED = (
+    "For the person it is about and ADMIN as it was; for others without the e-mail address and "
+    "with distance_to_venue_km in whole kilometres."
+)
+
 
 @strawberry.type(description="An answer of a model that was kept, with what went in.")
 class Prediction(Node):
@@ -39,10 +45,6 @@ class Prediction(Node):
     )
     status: JobStatus = strawberry.field(description="Where it is.")  # type: ignore[valid-type]
     version: str = strawberry.field(description="The version that answered; 'mock' for none.")
-    input: JSON = strawberry.field(description="What went in, by feature.")
-    explain: list[FeatureImpact] = strawberry.field(
-        description="How far each feature moved the answer, in log-odds, largest first."
-    )
     is_mock: bool = strawberry.field(description="True: no model answered, the score is 0.5.")
     error: str | None = strawberry.field(description="Why there is no result.")
     created_at: datetime = strawberry.field(description="When it was asked for.")
@@ -51,21 +53,31 @@ class Prediction(Node):
 
     @classmethod
     def of(cls, row: PredictionRow) -> Self:
-        impacts = [FeatureImpact(**impact) for impact in row.explain or ()]
         return cls(
             id=strawberry.ID(global_id("Prediction", row.id)),
             uuid=row.id,
             kind=PredictionKindName(row.kind),
             status=JobStatusName(row.status),
             version=row.version,
-            input=cast(JSON, row.input),
-            explain=impacts,
             is_mock=row.is_mock,
             error=row.error,
             created_at=row.created_at,
             finished_at=row.finished_at,
             row=row,
         )
+
+    @link(description=f"What went in, by feature. {TRIMMED}", personal=True)
+    async def input(self, info: Info) -> JSON:
+        return cast(JSON, (await _shown(self.row, info.context)).input)
+
+    @link(
+        description="How far each feature moved the answer, in log-odds, largest first. "
+        f"The values are those of input. {TRIMMED}",
+        personal=True,
+    )
+    async def explain(self, info: Info) -> list[FeatureImpact]:
+        shown = await _shown(self.row, info.context)
+        return [FeatureImpact(**impact) for impact in shown.explain or ()]
 
     @link(description="The model that was asked.")
     async def model(self, info: Info) -> Model:
@@ -81,9 +93,34 @@ class Prediction(Node):
             raise LookupError(f"prediction {self.uuid} has no user")
         return User.of(row)
 
-    @link(description="The answer; null until SUCCEEDED.")
-    def result(self, info: Info) -> PredictionResult | None:
-        return None if self.row.output is None else _score(self.row, info.context)
+    @link(description="The answer; null until SUCCEEDED.", personal=True)
+    async def result(self, info: Info) -> PredictionResult | None:
+        if self.row.output is None:
+            return None
+        return _score(await _shown(self.row, info.context), info.context)
+
+
+def trimmed(feature: str, value: Any) -> Any:
+    """What others than the person may read of a value: neither an address nor where home is."""
+    if feature == "email":
+        return None
+    if feature == "distance_to_venue_km" and value is not None:
+        return round(value)
+    return value
+
+
+async def _shown(row: PredictionRow, context: Context) -> PredictionRow:
+    """The row with what the caller may read of the input and of the reasons."""
+    if await is_self_or_admin(context, row.user_id):
+        return row
+    return replace(
+        row,
+        input={name: trimmed(name, value) for name, value in row.input.items() if name != "email"},
+        explain=[
+            {**impact, "value": trimmed(impact["feature"], impact["value"])}
+            for impact in row.explain or ()
+        ],
+    )
 
 
 class KeptScorer:

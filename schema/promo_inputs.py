@@ -57,7 +57,7 @@ class PromoInput:
         default=strawberry.UNSET, description="Whom it is for; an empty list: for everybody."
     )
     radius_meters: float | None = strawberry.field(
-        default=strawberry.UNSET, description="More than 0, 50,000 at most."
+        default=strawberry.UNSET, description="50 to 50,000."
     )
     discount_percent: float | None = strawberry.field(
         default=strawberry.UNSET, description="0 to 100, 2 fraction digits at most."

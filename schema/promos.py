@@ -43,6 +43,9 @@ IneligibleReason = strawberry.enum(
 )
 
 Clock = Callable[[], datetime]
+AUDIENCE_COST = 20
+"""It looks at everybody near by. And asked without limit, each time with another radius, it would
+tell where somebody is."""
 
 
 @strawberry.type(
@@ -227,6 +230,7 @@ class Promo(Node):
     @query(
         access=Role.MERCHANT,
         description="Dry run of the next notification round; for the owner of the store and ADMIN.",
+        cost=AUDIENCE_COST,
     )
     async def audience(self, info: Info) -> PromoAudience:
         context = info.context

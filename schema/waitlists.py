@@ -96,7 +96,7 @@ def _admission_error(error: domain.AdmissionRefused) -> list[UserError]:
         AdmissionError(
             code=code,
             message=error.message,
-            field=list(error.field),
+            field=list(error.field or ()),
             decision=AdmissionDecisionName(error.decision),
             entry_id=error.entry_id,
         )

@@ -10,6 +10,7 @@ from db.events import publish_all
 from db.queries.holds import overdue_stock
 from db.session import is_outage
 from db.transactions.holds import tidy_stock
+from db.transactions.offers import offer_leftovers, waiting_stock
 from tasks.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,17 @@ async def sweep_holds(resources: Resources) -> None:
             topics |= await _tidied(resources, store_product_id)
         await publish_all(resources.redis, topics)
         log.info("holds.swept", stock_rows=len(due))
+
+
+async def serve_waiting(resources: Resources) -> None:
+    """Offers what no event has offered: units that another promo of the stock row gave back, terms
+    that were eased, a line that was longer than one transaction serves."""
+    async with resources.database.transaction() as session:
+        waiting = await waiting_stock(session, SWEEP_BATCH)
+    for store_product_id in waiting:
+        async with resources.database.transaction() as session:
+            topics = await offer_leftovers(session, store_product_id, resources.now())
+        await publish_all(resources.redis, topics)
 
 
 async def _tidied(resources: Resources, store_product_id: int) -> set[str]:

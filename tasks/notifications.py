@@ -1,7 +1,5 @@
 """Rounds of promo notices: planned once, a job a promo, batches of people. "Push" is simulated."""
 
-from uuid import UUID
-
 import structlog
 
 from db.events import publish_notifications
@@ -44,10 +42,10 @@ async def notify_promo(context: JobContext, args: JobArgs) -> None:
     They are not looked at again here: each batch does, at the moment it inserts.
     """
     promo_id = args["promo_id"]
-    users = ids(args.get("user_ids", []))
-    if "user_ids" not in args:
+    users = args.get("user_ids")
+    if users is None:
         async with context.database.read() as reader:
-            users = await people_to_tell(reader, promo_id, context.now())
+            users = list(map(str, await people_to_tell(reader, promo_id, context.now())))
     async with context.database.transaction() as session:
         await context.finish(session)
         await enqueue_batches(session, promo_id, users, context.now())
@@ -59,10 +57,6 @@ async def send_push_batch(context: JobContext, args: JobArgs) -> None:
     promo_id = args["promo_id"]
     async with context.database.transaction() as session:
         await context.finish(session)
-        written = await insert_batch(session, promo_id, ids(args["user_ids"]), context.now())
+        written = await insert_batch(session, promo_id, args["user_ids"], context.now())
     log.debug("notifications.pushed", promo_id=promo_id, people=len(written))
-    await publish_notifications(context.redis, ((one.user_id, one.id) for one in written))
-
-
-def ids(written: list[str]) -> list[UUID]:
-    return [UUID(one) for one in written]
+    await publish_notifications(context.redis, written)

@@ -10,7 +10,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from db.transactions.idempotency import delete_old_keys
 from db.transactions.jobs import delete_old_jobs
 from db.transactions.outbox import delete_old_messages, resend_lost_jobs
-from tasks.holds import sweep_holds
+from tasks.holds import serve_waiting, sweep_holds
 from tasks.notifications import request_notification_round
 from tasks.promos import activate_and_end_promos
 from tasks.resources import Resources
@@ -51,6 +51,7 @@ RECURRING = (
     Recurring("jobs.resend_lost", IntervalTrigger(seconds=2), resend_lost),
     Recurring("promos.activate_and_end", IntervalTrigger(seconds=1), activate_and_end_promos),
     Recurring("holds.sweep", IntervalTrigger(seconds=1), sweep_holds),
+    Recurring("waitlists.serve", IntervalTrigger(seconds=1), serve_waiting),
     Recurring("notifications.round", IntervalTrigger(seconds=60), request_notification_round),
     Recurring("jobs.forget_finished", IntervalTrigger(hours=1), forget_finished, 600),
 )

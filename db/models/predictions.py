@@ -58,4 +58,11 @@ class Prediction(Table):
         Index(None, "user_id", text("created_at DESC"), text("id DESC")),
         Index(None, "version_id", "created_at"),
         Index(None, "promo_id", "created_at", "id"),
+        Index(
+            "one_admission_per_user_and_promo",
+            "promo_id",
+            "user_id",
+            unique=True,
+            postgresql_where=text("promo_id IS NOT NULL"),
+        ),
     )

@@ -42,6 +42,8 @@ class AdmissionMode(StrEnum):
     SCORED = "SCORED"
 
 
+SMALLEST_RADIUS_METERS = 50
+"""Who sets radii and counts audiences must not find out where a person stands."""
 LARGEST_RADIUS_METERS = 50_000
 LONGEST_HOLD_SECONDS = 86_400
 
@@ -85,8 +87,13 @@ class Promo(Table):
         # lets a hold refer to (promo, stock row) together: never another promo's stock
         UniqueConstraint("id", "store_product_id"),
         CheckConstraint("starts_at < ends_at", name="schedule"),
+        # Python has no infinite instant: one such row would be unreadable for everybody
+        CheckConstraint("isfinite(starts_at) AND isfinite(ends_at)", name="finite"),
         CheckConstraint("segments <@ ARRAY['NEW', 'FREQUENT']", name="segments"),
-        CheckConstraint(f"radius_m > 0 AND radius_m <= {LARGEST_RADIUS_METERS}", name="radius_m"),
+        CheckConstraint(
+            f"radius_m >= {SMALLEST_RADIUS_METERS} AND radius_m <= {LARGEST_RADIUS_METERS}",
+            name="radius_m",
+        ),
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
         CheckConstraint(f"hold_seconds BETWEEN 1 AND {LONGEST_HOLD_SECONDS}", name="hold_seconds"),
         CheckConstraint("quota >= 0", name="quota_sign"),

@@ -16,16 +16,17 @@ from db.session import Reader
 class Applicant:
     """The promo's admission and the facts about one person, in one read.
 
-    `answered`: there is an open hold or an earlier answer to this request already. `decision` and
-    `score_id` are what was decided of the person before: it stands, or a client could try claims
-    about itself until one of them passes. Figures are None where there is nothing to take them
-    from.
+    `answered`: there is an open hold or an earlier answer to this request already. `score_id` and
+    `probability` are the score that the person has here: it stands, or a client could try claims
+    about itself until one of them passes; `decision` is what it last came to. Figures are None
+    where there is nothing to take them from.
     """
 
     mode: str
     running: bool
     decision: str | None
     score_id: UUID | None
+    probability: float | None
     admit_above: float
     deny_below: float
     answered: bool
@@ -42,7 +43,9 @@ APPLICANT = text("""
     SELECT promo.admission_mode,
            promo.status = 'ACTIVE'
                AND clock_timestamp() BETWEEN promo.starts_at AND promo.ends_at,
-           scored.decision, scored.id, promo.admit_above, promo.deny_below,
+           scored.decision, scored.id,
+           CAST(scored.output ->> 'attendance_probability' AS float),
+           promo.admit_above, promo.deny_below,
            EXISTS (
                SELECT FROM reservations open_hold
                WHERE open_hold.promo_id = promo.id AND open_hold.user_id = users.id
@@ -63,7 +66,11 @@ APPLICANT = text("""
                    WHERE status = 'CONFIRMED'
                      AND closed_at > CAST(:now AS timestamptz) - interval '12 months'
                ) AS lately,
-               count(*) FILTER (WHERE status = 'CANCELLED') AS cancelled,
+               -- not those that a merchant took back by cancelling the promo
+               count(*) FILTER (WHERE status = 'CANCELLED' AND EXISTS (
+                   SELECT FROM flash_promos theirs
+                   WHERE theirs.id = reservations.promo_id AND theirs.status <> 'CANCELLED'
+               )) AS cancelled,
                CAST(avg(quantity) FILTER (WHERE status = 'CONFIRMED') AS float) AS units,
                CAST(avg(CASE WHEN extract(hour FROM created_at AT TIME ZONE profiles.time_zone) < 6
                              THEN 1 ELSE 0 END) FILTER (WHERE status = 'CONFIRMED') AS float
@@ -71,7 +78,7 @@ APPLICANT = text("""
         FROM reservations WHERE reservations.user_id = users.id
     ) orders
     LEFT JOIN LATERAL (
-        SELECT predictions.id, predictions.decision FROM predictions
+        SELECT predictions.id, predictions.decision, predictions.output FROM predictions
         WHERE predictions.user_id = users.id AND predictions.promo_id = promo.id
         ORDER BY predictions.created_at DESC, predictions.id DESC LIMIT 1
     ) scored ON true

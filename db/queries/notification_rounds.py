@@ -14,14 +14,17 @@ The last one is a preference, not a promise: only a round looks at it, an insert
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     CTE,
+    BigInteger,
     ColumnElement,
     Date,
+    DateTime,
     Select,
     Text,
     Time,
@@ -29,10 +32,12 @@ from sqlalchemy import (
     Uuid,
     and_,
     any_,
+    bindparam,
     case,
     cast,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -43,18 +48,28 @@ from sqlalchemy.orm import aliased
 from db.models import Notification, NotificationDay, Profile, Promo, StoreProduct, User
 from db.models.notifications import NotificationKind
 from db.models.promos import PromoStatus, Segment
-from db.queries.segments import is_frequent, is_new
+from db.queries.segments import Moment, is_frequent, is_new
 from db.session import Reader
 
 Condition = ColumnElement[bool]
 
+NOW = bindparam("now", type_=DateTime(timezone=True))
+PROMO_ID = bindparam("promo_id", type_=BigInteger())
+USER_IDS = bindparam("user_ids", type_=ARRAY(Uuid))
+"""Parameters of the statements that are built once, those of a batch: building one takes longer
+than PostgreSQL takes to carry it out."""
 
-def today(now: datetime) -> ColumnElement[Any]:
+# Written out: with a parameter, a prepared plan could not use the indexes of such rows only.
+ACTIVE = literal_column(f"'{PromoStatus.ACTIVE}'", Text)
+OF_PROMO = literal_column(f"'{NotificationKind.PROMO}'", Text)
+
+
+def today(now: Moment) -> ColumnElement[Any]:
     """The person's own date."""
     return cast(func.timezone(Profile.time_zone, now), Date)
 
 
-def in_quiet_hours(now: datetime) -> Condition:
+def in_quiet_hours(now: Moment) -> Condition:
     """From `quiet_from` until just before `quiet_to`, past midnight if need be. Never NULL."""
     clock = cast(func.timezone(Profile.time_zone, now), Time)
     begun, not_over = clock >= Profile.quiet_from, clock < Profile.quiet_to
@@ -63,7 +78,7 @@ def in_quiet_hours(now: datetime) -> Condition:
     return func.coalesce(within, False)
 
 
-def sent_today(now: datetime) -> ColumnElement[int]:
+def sent_today(now: Moment) -> ColumnElement[int]:
     """Notices of the person's day that count against the cap.
 
     A day counts on until the person's date has passed it: who flies west, or is served by a worker
@@ -72,21 +87,22 @@ def sent_today(now: datetime) -> ColumnElement[int]:
     return case((NotificationDay.day >= today(now), NotificationDay.sent), else_=0)
 
 
-def room(now: datetime) -> ColumnElement[int]:
+def room(now: Moment) -> ColumnElement[int]:
     """How many more may be sent to the person today; none if not above 0."""
     return Profile.daily_cap - sent_today(now)
 
 
-def open_to_promos(now: datetime) -> Condition:
-    """Whether the person may be told of any promo at this moment."""
-    return and_(Profile.promos_enabled, ~in_quiet_hours(now), room(now) > 0)
+def open_to_promos(now: Moment, *, already_counted: int = 0) -> Condition:
+    """Whether the person may be told of any promo at this moment. `already_counted`: notices that
+    their day counts although they are still to be decided on."""
+    return and_(wants_promos(now), room(now) + already_counted > 0)
 
 
-def among(user_ids: Sequence[UUID]) -> Condition:
-    return Profile.user_id == any_(literal(list(user_ids), ARRAY(Uuid)))
+def wants_promos(now: Moment) -> Condition:
+    return and_(Profile.promos_enabled, ~in_quiet_hours(now))
 
 
-def people(now: datetime) -> Select[Any]:
+def people(now: Moment) -> Select[Any]:
     """What the conditions ask about people who are somewhere."""
     return (
         select(
@@ -121,10 +137,10 @@ def units_left(promo: type[Promo]) -> ColumnElement[int]:
     return func.least(stock, promo.quota - promo.taken)
 
 
-def running(promo: type[Promo], now: datetime) -> Condition:
+def running(promo: type[Promo], now: Moment) -> Condition:
     """Both ends of the schedule belong to it."""
     return and_(
-        promo.status == PromoStatus.ACTIVE,
+        promo.status == ACTIVE,
         promo.starts_at <= now,
         promo.ends_at >= now,
         units_left(promo) > 0,
@@ -150,7 +166,7 @@ def told(promo: type[Promo], person: Any) -> Condition:
             Notification.promo_id == promo.id,
             Notification.user_id == person.user_id,
             Notification.sent_date == person.today,
-            Notification.kind == NotificationKind.PROMO,
+            Notification.kind == OF_PROMO,
         )
         .correlate_except(Notification)
         .exists()
@@ -171,7 +187,7 @@ def within_reach_of_any(promo: type[Promo], person: Any, now: datetime) -> Condi
     """Bounds a search by distance: without it, who has no promo near by would see all of them."""
     any_promo = aliased(Promo)
     widest = select(func.max(any_promo.radius_m)).where(
-        any_promo.status == PromoStatus.ACTIVE, any_promo.ends_at >= now
+        any_promo.status == ACTIVE, any_promo.ends_at >= now
     )
     return func.ST_DWithin(promo.geom, person.geom, widest.scalar_subquery())
 
@@ -236,27 +252,31 @@ async def people_to_tell(reader: Reader, promo_id: int, now: datetime) -> list[U
     return list(rows.scalars())
 
 
-def tellable(promo_id: int, user_ids: Sequence[UUID], now: datetime) -> Select[Any]:
-    """Those among them who may be told of the promo at this moment: the columns of `people`, and
-    what a notice says of promo and person."""
-    person = once(people(now).where(open_to_promos(now), among(user_ids)), "person")
+@cache
+def turns_to_take() -> Select[Any]:
+    """(user_id, day, 1, cap) of those among USER_IDS whose notice of PROMO_ID is worth deciding on
+    at NOW. The conditions that are cheap: they say who has to wait, not who is told."""
     return (
-        select(
-            person,
-            Promo.ends_at,
-            func.ST_Distance(Promo.geom, person.c.geom).label("distance_m"),
+        select(Profile.user_id, today(NOW), literal(1), Profile.daily_cap)
+        .join(Promo, and_(Promo.id == PROMO_ID, running(Promo, NOW)))
+        .where(
+            Profile.user_id == any_(USER_IDS),
+            Profile.geom.is_not(None),
+            Profile.daily_cap > 0,
+            wants_promos(NOW),
         )
-        .join(
-            Promo,
-            and_(
-                Promo.id == promo_id,
-                running(Promo, now),
-                reaches(Promo, person.c),
-                ~told(Promo, person.c),
-            ),
-        )
-        .select_from(person)
     )
+
+
+def tellable() -> Select[Any]:
+    """Those among USER_IDS who may be told of PROMO_ID at NOW, their days counting it already: the
+    columns of `people`, and how far it is to the promo. Whether they were told of it before, the
+    unique key says to who inserts."""
+    may_be = open_to_promos(NOW, already_counted=1)
+    person = once(people(NOW).where(may_be, Profile.user_id == any_(USER_IDS)), "person")
+    distance_m = func.ST_Distance(Promo.geom, person.c.geom).label("distance_m")
+    of_promo = and_(Promo.id == PROMO_ID, running(Promo, NOW), reaches(Promo, person.c))
+    return select(person, distance_m).select_from(person).join(Promo, of_promo)
 
 
 def verdicts(promo_ids: Sequence[int], now: datetime) -> Select[Any]:

@@ -5,15 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import ModelVersion, Prediction
 from db.models.jobs import JobStatus
 from db.models.predictions import AdmissionDecision, PredictionKind
-
-SECOND_BAND = 0
-"""Priority of those whom the model would rather have wait."""
+from db.transactions.waitlists import turn_away
 
 
 def decide_admission(
@@ -42,20 +41,20 @@ async def record_admission(
     model_id: int,
     promo_id: int,
     user_id: UUID,
-    decision: AdmissionDecision,
     scored: Scored,
+    decision: AdmissionDecision,
     now: datetime,
-) -> UUID:
-    """Keeps what was decided and why, whatever becomes of the request."""
+) -> tuple[UUID, dict[str, Any]]:
+    """Keeps a person's score for this promo: its id and output, of the first one if two race."""
     version_id = await session.scalar(
         select(ModelVersion.id).where(
             ModelVersion.model_id == model_id, ModelVersion.version == scored.version
         )
     )
-    prediction_id = uuid4()
-    session.add(
-        Prediction(
-            id=prediction_id,
+    await session.execute(
+        insert(Prediction)
+        .values(
+            id=uuid4(),
             user_id=user_id,
             kind=PredictionKind.ATTENDANCE,
             status=JobStatus.SUCCEEDED,
@@ -71,6 +70,34 @@ async def record_admission(
             created_at=now,
             finished_at=now,
         )
+        .on_conflict_do_nothing()
     )
-    await session.flush()
-    return prediction_id
+    kept = await session.execute(
+        select(Prediction.id, Prediction.output).where(
+            Prediction.promo_id == promo_id, Prediction.user_id == user_id
+        )
+    )
+    score_id, output = kept.one()
+    return score_id, output or {}
+
+
+async def settle_admission(
+    session: AsyncSession,
+    *,
+    promo_id: int,
+    user_id: UUID,
+    decision: AdmissionDecision,
+    now: datetime,
+) -> None:
+    """Keeps what a score comes to under the present terms. Who is denied waits no longer."""
+    await session.execute(
+        update(Prediction)
+        .where(
+            Prediction.promo_id == promo_id,
+            Prediction.user_id == user_id,
+            Prediction.decision != decision,
+        )
+        .values(decision=decision)
+    )
+    if decision is AdmissionDecision.DENY:
+        await turn_away(session, user_id, promo_id, now)

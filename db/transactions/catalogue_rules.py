@@ -1,6 +1,7 @@
 """What a product, a store and a stock row may say: pure checks, the same for API and import."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,8 +37,13 @@ class Part:
     optional: bool = False
 
 
+def _is_visible(character: str) -> bool:
+    """Not for blanks, nor for what only tells others how to look (a joiner, an override)."""
+    return not character.isspace() and unicodedata.category(character) != "Cf"
+
+
 def name_problems(path: Path, value: str) -> Iterator[InputProblem]:
-    if not value.strip():
+    if not any(map(_is_visible, value)):
         yield InputProblem("REQUIRED", path, f"{path[-1]} is required")
     elif len(value.strip()) > LONGEST_NAME:
         message = f"{path[-1]} may have {LONGEST_NAME} characters at most"

@@ -19,6 +19,7 @@ from db.models.holds import ReservationStatus
 from db.models.waitlists import WaitlistStatus
 from db.queries.holds import HoldRow, hold_by_token
 from db.transactions import waitlists
+from db.transactions.offers import serve
 from db.transactions.stock import lock_stock
 
 EXPIRED_MEANWHILE = "HL011"
@@ -84,7 +85,7 @@ async def cancel(
         stock = await lock_stock(session, hold.store_product_id)
         closed = await _close(session, Reservation.id == hold.id)
         await waitlists.settle_offers(session, closed, WaitlistStatus.LEFT, now)
-        topics = await waitlists.serve(session, stock, now)
+        topics = await serve(session, stock, now)
         topics |= {hold_topic(hold.id), stock_topic(hold.store_product_id)}
         hold = await _own_hold(session, user_id, token, field)
     else:
@@ -131,7 +132,7 @@ async def tidy_stock(session: AsyncSession, store_product_id: int, now: datetime
     if not ids:
         return set()
     await waitlists.settle_offers(session, ids, WaitlistStatus.MISSED, now)
-    topics = await waitlists.serve(session, stock, now)
+    topics = await serve(session, stock, now)
     return topics | {stock_topic(store_product_id), *map(hold_topic, ids)}
 
 

@@ -5,14 +5,16 @@ stays locked until the commit. One person's ids therefore become visible in thei
 reads "after this id" misses none.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Select,
+    Table,
     and_,
     case,
     func,
@@ -25,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from db.models import Notification, NotificationDay, Profile
 from db.models.notifications import NotificationKind
@@ -37,12 +40,20 @@ PASSING = frozenset({NotificationKind.WAITLIST_OFFER, NotificationKind.PREDICTIO
 """A hold that runs out in a minute, and work that was asked for: past cap, quiet hours, opt-out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A notice that was inserted."""
+class Written(NamedTuple):
+    """A notice that was inserted, as `db.events.publish_notifications` takes them. Rounds make too
+    many for anything slower."""
 
-    id: int
     user_id: UUID
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A statement of `turns_of` that was built once, and what its parameters stand for."""
+
+    statement: ReturningInsert[UUID]
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def notify(
@@ -91,50 +102,45 @@ def _may_be_told(kind: NotificationKind, now: datetime) -> ColumnElement[bool]:
     return and_(wanted, ~in_quiet_hours(now), room(now) > 0)
 
 
-async def take_turns(session: AsyncSession, people: Select[Any]) -> list[UUID]:
+async def take_turns(session: AsyncSession, people: Select[Any] | Turns) -> list[UUID]:
     """Locks the days of these people until the commit, and begins a new one where it is due.
-    Returns whose it locked.
+    Returns whose it locked; `people` as in `turns_of`."""
+    turns = people if isinstance(people, Turns) else Turns(turns_of(people))
+    connection = await session.connection()
+    return list((await connection.execute(turns.statement, turns.values)).scalars())
 
-    `people`: (user_id, day, 0, cap). They are locked in the order of their ids: two batches can
-    wait for each other, but not both at once.
+
+def turns_of(people: Select[Any]) -> ReturningInsert[UUID]:
+    """`people`: (user_id, day, sent, cap); `sent` is counted at once, 0 or 1. Whose day has no room
+    for it is left out. They are locked in the order of their ids: two batches can wait for each
+    other, but not both at once.
     """
-    turn = insert(NotificationDay).from_select(
+    day = NotificationDay
+    turn = insert(_table(day)).from_select(
         ["user_id", "day", "sent", "cap"], people.order_by(literal_column("1"))
     )
-    sent = case((NotificationDay.day < turn.excluded.day, 0), else_=NotificationDay.sent)
-    locked = await session.execute(
-        turn.on_conflict_do_update(
-            index_elements=[NotificationDay.user_id],
-            set_={
-                "day": func.greatest(NotificationDay.day, turn.excluded.day),
-                "sent": sent,
-                # A cap that was lowered during the day lies under what was sent already.
-                "cap": func.greatest(turn.excluded.cap, sent),
-            },
-        ).returning(NotificationDay.user_id)
-    )
-    return list(locked.scalars())
+    before = case((day.day < turn.excluded.day, 0), else_=day.sent)
+    sent = before + turn.excluded.sent
+    return turn.on_conflict_do_update(
+        index_elements=[day.user_id],
+        set_={
+            "day": func.greatest(day.day, turn.excluded.day),
+            "sent": sent,
+            # A cap that was lowered during the day lies under what was sent already.
+            "cap": func.greatest(turn.excluded.cap, sent),
+        },
+        where=sent <= func.greatest(turn.excluded.cap, before),
+    ).returning(day.user_id)
 
 
 async def write(session: AsyncSession, notices: Select[Any], *, counted: bool) -> list[Written]:
     """Inserts the notices of people whose turn was taken; those that are there already stay.
 
-    `notices`: (user_id, kind, title, body, promo_id, reservation_id, distance_m, sent_date,
-    created_at). The unique index decides, and what is returned is what is to be sent. `counted`:
-    each raises its person's `sent`, and `daily_cap` refuses the statement if that passes the cap.
+    `counted`: each raises its person's `sent`, and `daily_cap` refuses the statement if that
+    passes the cap.
     """
-    columns = [
-        "user_id", "kind", "title", "body", "promo_id", "reservation_id", "distance_m",
-        "sent_date", "created_at",
-    ]  # fmt: skip
-    added = (
-        insert(Notification)
-        .from_select(columns, notices)
-        .on_conflict_do_nothing()
-        .returning(Notification.id, Notification.user_id)
-        .cte("added")
-    )
-    statement = select(added.c.id, added.c.user_id)
+    added = insertion_of(notices).cte("added")
+    statement = select(added.c.user_id, added.c.id)
     if counted:
         count = (
             update(NotificationDay)
@@ -144,3 +150,25 @@ async def write(session: AsyncSession, notices: Select[Any], *, counted: bool) -
         )
         statement = statement.add_cte(count)
     return [Written(*row) for row in await session.execute(statement)]
+
+
+def insertion_of(notices: Select[Any]) -> ReturningInsert[UUID, int]:
+    """`notices`: (user_id, kind, title, body, promo_id, reservation_id, distance_m, sent_date,
+    created_at). The unique index decides, and what is returned is what is to be sent.
+    """
+    columns = [
+        "user_id", "kind", "title", "body", "promo_id", "reservation_id", "distance_m",
+        "sent_date", "created_at",
+    ]  # fmt: skip
+    return (
+        insert(_table(Notification))
+        .from_select(columns, notices)
+        .on_conflict_do_nothing()
+        .returning(Notification.user_id, Notification.id)
+    )
+
+
+def _table(model: type[Any]) -> Table:
+    """Its statements are plain ones: the unit of work has nothing to say in them."""
+    table: Table = model.__table__
+    return table

@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from math import isfinite
 from typing import Any
 
 from db.errors import InputProblem
-from db.models.promos import LARGEST_RADIUS_METERS, LONGEST_HOLD_SECONDS, Segment
+from db.models.promos import (
+    LARGEST_RADIUS_METERS,
+    LONGEST_HOLD_SECONDS,
+    SMALLEST_RADIUS_METERS,
+    Segment,
+)
 
 Terms = Mapping[str, Any]
 """What was said, by column of `flash_promos`; what was not said is left out."""
@@ -67,10 +71,10 @@ def term_problems(terms: Terms) -> Iterator[InputProblem]:
 
 
 def _radius_problems(given: Terms) -> Iterator[InputProblem]:
-    radius = given.get("radius_m", 1.0)
-    if not (isfinite(radius) and 0 < radius <= LARGEST_RADIUS_METERS):
-        message = f"must be more than 0 and at most {LARGEST_RADIUS_METERS}, got {radius}"
-        yield problem("OUT_OF_RANGE", "radius_m", message)
+    radius = given.get("radius_m", LARGEST_RADIUS_METERS)
+    if not SMALLEST_RADIUS_METERS <= radius <= LARGEST_RADIUS_METERS:  # NaN is refused as well
+        limit = f"between {SMALLEST_RADIUS_METERS} and {LARGEST_RADIUS_METERS}"
+        yield problem("OUT_OF_RANGE", "radius_m", f"must be {limit}, got {radius}")
 
 
 def _discount_problems(given: Terms) -> Iterator[InputProblem]:

@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.errors import InputProblem, InputRejected, NotOwner
 from db.events import promo_topic
 from db.models import Promo, PromoUserCount, Store, StoreProduct
-from db.models.promos import PromoStatus
-from db.outbox import enqueue
+from db.models.promos import AdmissionMode, PromoStatus
+from db.outbox import enqueue_many
 from db.transactions.holds import release_promo
+from db.transactions.notices import order_round
 from db.transactions.notifications import NOTIFY_PROMO_ACTOR
+from db.transactions.offers import offer_promo
 from db.transactions.promo_terms import (
     Terms,
     folded,
@@ -24,11 +26,14 @@ from db.transactions.promo_terms import (
     schedule_problems,
     term_problems,
 )
-from db.transactions.waitlists import close_waitlists, offer_promo
+from db.transactions.waitlists import close_waitlists
 
 OVER = (PromoStatus.ENDED, PromoStatus.CANCELLED)
 BATCH = 100
 """Promos that begin or end in one transaction: their locks are held meanwhile."""
+MOST_ROUNDS = 20
+"""Promos that begin at once with a round of notices each; of more, one round over all active promos
+finds everybody in a fraction of the time."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ async def create_promo(
 async def update_promo(
     session: AsyncSession, promo_id: int, terms: Terms, *, editor: Editor, now: datetime
 ) -> set[str]:
-    """Changes what is given; units that a larger quota frees are offered to who waits.
+    """Changes what is given; if it lets more in, free units are offered to who waits.
 
     Returns the topics to publish. Raises NotOwner; InputRejected: NOT_FOUND, READ_ONLY (a promo
     that is over, its stock row, the start of an active one), REQUIRED, INVALID_SCHEDULE,
@@ -92,7 +97,7 @@ async def update_promo(
     if "max_per_user" in terms:
         await _limit_persons(session, promo_id, terms["max_per_user"])
     topics = {promo_topic(promo_id)}
-    if _has_grown(promo.quota, terms.get("quota", promo.quota)):
+    if _lets_more_in(promo, terms):
         topics |= await offer_promo(session, promo_id, now)
     return topics
 
@@ -121,8 +126,11 @@ async def activate_due(session: AsyncSession, now: datetime) -> list[int]:
     due = (Promo.status == PromoStatus.SCHEDULED, Promo.starts_at <= now, Promo.ends_at >= now)
     promo_ids = await _claimed(session, select(Promo.id).where(*due).order_by(Promo.starts_at))
     await _move(session, promo_ids, PromoStatus.ACTIVE, now)
-    for promo_id in promo_ids:
-        await enqueue(session, NOTIFY_PROMO_ACTOR, now=now, promo_id=promo_id)
+    if len(promo_ids) > MOST_ROUNDS:
+        await order_round(session, now)
+    else:
+        one_each = [{"promo_id": promo_id} for promo_id in promo_ids]
+        await enqueue_many(session, NOTIFY_PROMO_ACTOR, one_each, now=now)
     return promo_ids
 
 
@@ -167,17 +175,23 @@ async def _move(
 async def _stock_problems(
     session: AsyncSession, store_product_id: int | None, editor: Editor
 ) -> list[InputProblem]:
-    """Raises NotOwner. Keeps the store where it is until the commit: the promo takes its point."""
+    """Raises NotOwner. Until the commit the stock row stays there, and the store where it is: the
+    promo takes its point.
+    """
     if store_product_id is None:
         return []
-    owner_id = await session.scalar(
-        select(Store.owner_id)
-        .join(StoreProduct, StoreProduct.store_id == Store.id)
+    store_id = await session.scalar(
+        select(StoreProduct.store_id)
         .where(StoreProduct.id == store_product_id)
-        .with_for_update(read=True, of=Store)
+        .with_for_update(read=True, key_share=True)
     )
-    if owner_id is None:
+    if store_id is None:
         return [problem("NOT_FOUND", "store_product_id", "is not the id of a store's product")]
+    owner_id = (
+        await session.execute(
+            select(Store.owner_id).where(Store.id == store_id).with_for_update(read=True)
+        )
+    ).scalar_one()
     editor.require_right(owner_id)
     return []
 
@@ -192,6 +206,8 @@ async def _locked(session: AsyncSession, promo_id: int, editor: Editor) -> Row[*
             Promo.ends_at,
             Promo.quota,
             Promo.taken,
+            Promo.max_per_user,
+            Promo.admission_mode,
             Store.owner_id,
         )
         .join(StoreProduct, StoreProduct.id == Promo.store_product_id)
@@ -226,8 +242,21 @@ def _quota_problems(terms: Terms, taken: int) -> Iterator[InputProblem]:
         yield problem("OUT_OF_RANGE", "quota", message)
 
 
+def _lets_more_in(promo: Row[*tuple[Any, ...]], terms: Terms) -> bool:
+    """Whether somebody who had to wait may be let in by what is said now."""
+    opened = (promo.admission_mode, terms.get("admission_mode")) == (
+        AdmissionMode.SCORED,
+        AdmissionMode.OPEN,
+    )
+    return (
+        opened
+        or _has_grown(promo.quota, terms.get("quota", promo.quota))
+        or _has_grown(promo.max_per_user, terms.get("max_per_user", promo.max_per_user))
+    )
+
+
 def _has_grown(before: int | None, after: int | None) -> bool:
-    """None is the whole stock."""
+    """None is no limit."""
     return before is not None and (after is None or after > before)
 
 

@@ -16,11 +16,13 @@ from db.errors import (
     LimitPerUser,
     OutOfStock,
     PromoNotActive,
+    ScoreMissing,
 )
 from db.events import stock_topic, waitlist_topic
 from db.idempotency import key_reused
 from db.models.holds import ReservationStatus
 from db.models.predictions import AdmissionDecision
+from db.models.promos import AdmissionMode
 from db.queries.eligibility import Eligibility, eligibility_of_users
 from db.queries.holds import HoldRow, reservations_by_id
 from db.queries.promos import price
@@ -112,9 +114,8 @@ async def reserve(
     made = await hold(session, promo, stock, plan.rows)
     await _remember(session, requests, plan, made, situation.answered, now)
     topics = {stock_topic(stock.id)} if made else set()
-    if served := [row.user_id for row in plan.rows if row.user_id in situation.waiting]:
-        await _leave_waitlist(session, promo_id, served, now)
-        topics.add(waitlist_topic(promo_id))
+    if any(row.user_id in situation.waiting for row in plan.rows):
+        topics.add(waitlist_topic(promo_id))  # whoever holds units waits no longer (a trigger)
     return Batch(await _outcomes(session, plan, made, len(requests)), topics)
 
 
@@ -167,6 +168,8 @@ def _refusal(
         reasons = eligibility.reasons if eligibility else ("NO_PROFILE",)
         if against := [reason for reason in reasons if reason in AUDIENCE_REASONS]:
             return Ineligible(against, eligibility.distance_meters if eligibility else None)
+    if promo.admission_mode == AdmissionMode.SCORED and request.score_id is None:
+        return ScoreMissing()
     if promo.max_per_user is not None and taken + request.quantity > promo.max_per_user:
         return LimitPerUser(promo.max_per_user, taken)
     if request.quantity > left:
@@ -252,10 +255,6 @@ REMEMBER = text("""
     ON CONFLICT DO NOTHING
     RETURNING key
 """)
-LEAVE = text("""
-    UPDATE waitlist_entries SET status = 'CONVERTED', closed_at = :now
-    WHERE promo_id = :promo_id AND user_id = ANY (CAST(:users AS uuid[])) AND status = 'WAITING'
-""")
 
 
 class KeyRace(Exception):
@@ -334,13 +333,6 @@ async def _remember(
     kept = (await session.execute(REMEMBER, values)).all()
     if len(kept) < len(named):
         raise KeyRace
-
-
-async def _leave_waitlist(
-    session: AsyncSession, promo_id: int, users: Sequence[UUID], now: datetime
-) -> None:
-    """Whoever got a hold waits no longer."""
-    await session.execute(LEAVE, {"promo_id": promo_id, "users": list(users), "now": now})
 
 
 async def _outcomes(

@@ -23,6 +23,7 @@ STATEMENT = text("""
                round(stock.base_price * (100 - promo.discount_percent) / 100, 2) AS unit_price
         FROM flash_promos promo JOIN store_products stock ON stock.id = promo.store_product_id
         WHERE promo.id = :promo_id AND promo.status = 'ACTIVE' AND NOT promo.enforce_audience
+          AND (promo.admission_mode = 'OPEN' OR CAST(:score_id AS uuid) IS NOT NULL)
           AND stock.on_hand - stock.held >= :quantity
           AND (promo.quota IS NULL OR promo.quota - promo.taken >= :quantity)
         FOR NO KEY UPDATE OF promo, stock

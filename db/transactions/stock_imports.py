@@ -17,7 +17,8 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from db.events import stock_topic
 from db.models import Promo, StockAdjustment, StoreProduct, WaitlistEntry
 from db.models.waitlists import WaitlistStatus
-from db.transactions.waitlists import lock_promos_of_stock, offer_stock
+from db.transactions.offers import offer_stock
+from db.transactions.stock import lock_promos_of_stock
 
 REASON = "import"
 

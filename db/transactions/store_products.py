@@ -25,8 +25,8 @@ from db.transactions.catalogue_rules import (
     require_owner,
     text_problems,
 )
+from db.transactions.offers import offer_stock
 from db.transactions.stock import LockedStock, lock_stock
-from db.transactions.waitlists import offer_stock
 
 KEY_FIELD: Path = ("idempotencyKey",)
 

@@ -75,6 +75,11 @@ RULES_OF_HOLDS = (
         GROUP BY added.promo_id, added.user_id, promo.max_per_user
         ON CONFLICT (promo_id, user_id) DO UPDATE
         SET taken = counts.taken + excluded.taken, max_per_user = excluded.max_per_user;
+        -- Whoever holds units waits no longer; an offer then says so of its own entry.
+        UPDATE waitlist_entries entry SET status = 'CONVERTED', closed_at = clock_timestamp()
+        FROM added
+        WHERE entry.promo_id = added.promo_id AND entry.user_id = added.user_id
+          AND entry.status = 'WAITING';
         RETURN NULL;
     END $$
     """,
@@ -253,9 +258,10 @@ def upgrade() -> None:
     sa.CheckConstraint('0 <= deny_below AND deny_below <= admit_above AND admit_above <= 1', name=op.f('flash_promos_admission_check')),
     sa.CheckConstraint('discount_percent BETWEEN 0 AND 100', name=op.f('flash_promos_discount_percent_check')),
     sa.CheckConstraint('hold_seconds BETWEEN 1 AND 86400', name=op.f('flash_promos_hold_seconds_check')),
+    sa.CheckConstraint('isfinite(starts_at) AND isfinite(ends_at)', name=op.f('flash_promos_finite_check')),
     sa.CheckConstraint('max_per_user > 0', name=op.f('flash_promos_max_per_user_check')),
     sa.CheckConstraint('quota >= 0', name=op.f('flash_promos_quota_sign_check')),
-    sa.CheckConstraint('radius_m > 0 AND radius_m <= 50000', name=op.f('flash_promos_radius_m_check')),
+    sa.CheckConstraint('radius_m >= 50 AND radius_m <= 50000', name=op.f('flash_promos_radius_m_check')),
     sa.CheckConstraint('starts_at < ends_at', name=op.f('flash_promos_schedule_check')),
     sa.CheckConstraint('taken >= 0 AND taken <= quota', name=op.f('flash_promos_promo_quota_check')),
     sa.ForeignKeyConstraint(['store_product_id'], ['store_products.id'], name=op.f('flash_promos_store_product_id_fkey')),
@@ -308,6 +314,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('predictions_pkey'))
     )
     op.create_index(op.f('predictions_model_id_idx'), 'predictions', ['model_id'], unique=False)
+    op.create_index('one_admission_per_user_and_promo', 'predictions', ['promo_id', 'user_id'], unique=True, postgresql_where=sa.text('promo_id IS NOT NULL'))
     op.create_index(op.f('predictions_promo_id_created_at_id_idx'), 'predictions', ['promo_id', 'created_at', 'id'], unique=False)
     op.create_index(op.f('predictions_user_id_idx'), 'predictions', ['user_id', sa.literal_column('created_at DESC'), sa.literal_column('id DESC')], unique=False)
     op.create_index(op.f('predictions_version_id_created_at_idx'), 'predictions', ['version_id', 'created_at'], unique=False)
@@ -447,6 +454,7 @@ def downgrade() -> None:
     op.drop_table('promo_user_counts')
     op.drop_index(op.f('predictions_version_id_created_at_idx'), table_name='predictions')
     op.drop_index(op.f('predictions_user_id_idx'), table_name='predictions')
+    op.drop_index('one_admission_per_user_and_promo', table_name='predictions', postgresql_where=sa.text('promo_id IS NOT NULL'))
     op.drop_index(op.f('predictions_promo_id_created_at_id_idx'), table_name='predictions')
     op.drop_index(op.f('predictions_model_id_idx'), table_name='predictions')
     op.drop_table('predictions')

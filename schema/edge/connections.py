@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -11,6 +11,7 @@ import strawberry
 
 from schema.edge.faults import BadUserInput
 from schema.edge.fields import link
+from schema.edge.scalars import in_bounds
 
 MOST_ROWS = 100
 LONGEST_CURSOR = 500
@@ -82,7 +83,7 @@ def write_cursor(key: Key) -> str:
 def read_cursor(cursor: str, key_types: Sequence[type]) -> Key:
     try:
         return _read_key(cursor, key_types)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise BadUserInput("after is not a cursor of this list", ["after"]) from None
 
 
@@ -103,7 +104,11 @@ def _key_part(part: Any, kind: type) -> Any:
     if not isinstance(part, str):
         raise TypeError
     value = kind.fromisoformat(part) if hasattr(kind, "fromisoformat") else kind(part)
-    if isinstance(value, datetime) and value.tzinfo is None:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError
+        value = value.astimezone(UTC)
+    if isinstance(value, date) and not in_bounds(value):
         raise ValueError
     return value
 

@@ -25,6 +25,7 @@ from schema.edge.operations import describe
 from schema.edge.streams import EventExecutor, ForgetfulExecutor, Plan, Refused, Request, wrapped
 
 NO_STREAM = "A subscription needs a WebSocket, or 'Accept: text/event-stream'"
+UNREADABLE = "variables may nest 250 levels deep and hold whole numbers of 64 bits at most"
 ONCE_A_REQUEST = {"login", "register"}
 """A request that tries fifty passwords in fifty aliases would pass a limit on requests."""
 
@@ -207,9 +208,17 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
 
 
 def refuse_nul(variables: Mapping[str, Any] | None) -> None:
-    """Raises BadUserInput for a NUL in any text: PostgreSQL can't store one."""
+    """Raises BadUserInput for a NUL in any text (PostgreSQL can't store one), and for variables
+    that can't be written as JSON again.
+    """
+    if not variables:
+        return
+    try:
+        written = orjson.dumps([variables])  # as deep as in the key of a stream
+    except TypeError as error:
+        raise BadUserInput(UNREADABLE, ["variables"]) from error
     # Looking for the escape in the JSON again is quick; only where it is found, all is walked.
-    if variables and b"\\u0000" in orjson.dumps(variables) and has_nul(variables):
+    if b"\\u0000" in written and has_nul(variables):
         raise BadUserInput(NUL_REFUSED, ["variables"])
 
 

@@ -1,7 +1,8 @@
 """How instants and exact decimals look on the wire."""
 
+import re
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,22 @@ from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
 MAX_DECIMAL_DIGITS = 32
+DECIMAL_FORM = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
+"""Python's own reading also takes `1_000` and the digits of other scripts."""
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+"""The ends of Python's calendar are what the database driver stores as infinite, and no clock of
+this world is in need of them."""
 
 
 def write_instant(value: datetime) -> str:
     if value.tzinfo is None:
         raise ValueError("an instant without a zone must not leave the server")
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def in_bounds(day: date) -> bool:
+    """Whether a date, or an instant in UTC, is in a year that is accepted."""
+    return FIRST_YEAR <= day.year <= LAST_YEAR
 
 
 def read_instant(value: Any) -> datetime:
@@ -28,9 +39,12 @@ def read_instant(value: Any) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("DateTime needs a zone, such as the Z in '2025-06-05T10:30:45Z'")
     try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("DateTime is out of range") from error
+        utc = instant.astimezone(UTC)
+    except OverflowError:
+        utc = None
+    if utc is None or not in_bounds(utc):
+        raise ValueError(f"DateTime must be in the years {FIRST_YEAR} to {LAST_YEAR}, in UTC")
+    return utc
 
 
 def read_decimal(value: Any) -> Decimal:
@@ -39,19 +53,18 @@ def read_decimal(value: Any) -> Decimal:
     written = str(value)
     if len(written) > MAX_DECIMAL_DIGITS:
         raise ValueError(f"Decimal has more than {MAX_DECIMAL_DIGITS} digits")
-    try:
-        number = Decimal(written)
-    except InvalidOperation as error:
-        raise ValueError("Decimal must be a decimal number such as '12.50'") from error
-    if not number.is_finite():
-        raise ValueError("Decimal must be finite")
-    return number
+    if not DECIMAL_FORM.fullmatch(written):
+        raise ValueError("Decimal must be a decimal number such as '12.50'")
+    return Decimal(written)
 
 
 def read_date(value: Any) -> date:
     if not isinstance(value, str) or len(value) != len("2025-06-05"):
         raise TypeError("Date must be a string YYYY-MM-DD")
-    return date.fromisoformat(value)
+    day = date.fromisoformat(value)
+    if not in_bounds(day):
+        raise ValueError(f"Date must be in the years {FIRST_YEAR} to {LAST_YEAR}")
+    return day
 
 
 def read_uuid(value: Any) -> UUID:

@@ -85,6 +85,7 @@ TRANSLATIONS: dict[type[domain.DomainError], Callable[[Any], Sequence[UserError]
     domain.TrainingInProgress: _input_error,
     domain.VersionUnservable: _input_error,
     domain.PromoNotActive: _input_error,
+    domain.ScoreMissing: _input_error,
     domain.LimitPerUser: _input_error,
 }
 """One entry a domain error; a test walks the subclasses and finds none missing. Those with more to

@@ -304,6 +304,45 @@ async def test_another_person_does_not_exist_for_node(sign_in: SignIn) -> None:
     assert (await other(query, id=their_id))["node"] == {"id": their_id}
 
 
+PRIVATE = "username email profile { location { latitude longitude } timeZone }"
+
+
+@pytest.mark.parametrize("header", [None, "another's", "nonsense"])
+async def test_whoever_signs_in_reads_the_own_address_and_place(
+    api: Api, sign_in: SignIn, header: str | None
+) -> None:
+    """The request has no token, or one that says nothing about who signs in."""
+    made = (await api(REGISTER, input=ANA))["register"]
+    assert made["user"]["email"] == ANA["email"]
+    await api.as_(made["accessToken"])(UPDATE_PROFILE, input={"location": HOME})
+    tokens = {"another's": (await sign_in())[0].token, "nonsense": "nonsense"}
+    client = api.as_(tokens[header] or "") if header else api
+    query = f"mutation l($input: LoginInput!) {{ login(input: $input) {{ user {{ {PRIVATE} }} }} }}"
+    credentials = {"username": "ana", "password": ANA["password"]}
+    assert (await client(query, input=credentials))["login"]["user"] == {
+        "username": "ana",
+        "email": ANA["email"],
+        "profile": {"location": HOME, "timeZone": "America/Bogota"},
+    }
+
+
+async def test_address_and_place_are_read_by_the_person_and_an_admin(sign_in: SignIn) -> None:
+    person, user = await sign_in()
+    admin, _ = await sign_in(Role.ADMIN)
+    await person(UPDATE_PROFILE, input={"location": HOME})
+    whole = {
+        "username": user.username,
+        "email": user.email,
+        "profile": {"location": HOME, "timeZone": "America/Bogota"},
+    }
+    me = (await person(f"{{ me {{ id {PRIVATE} }} }}"))["me"]
+    query = f"query q($id: ID!) {{ node(id: $id) {{ ... on User {{ {PRIVATE} }} }} }}"
+    their_id = me.pop("id")
+    assert me == whole
+    for reader in (person, admin):
+        assert (await reader(query, id=their_id))["node"] == whole
+
+
 async def test_the_token_route_speaks_oauth(http: httpx.AsyncClient, api: Api) -> None:
     await api(REGISTER, input=ANA)
     good = await http.post("/token", data={"username": "ana", "password": "test123"})

@@ -69,6 +69,7 @@ async def test_anybody_signed_in_enters_a_product_and_owns_it(
         ({}, "REQUIRED", ["input", "name"]),
         ({"name": None}, "REQUIRED", ["input", "name"]),
         ({"name": " \t "}, "REQUIRED", ["input", "name"]),
+        ({"name": "\u200b \u202e"}, "REQUIRED", ["input", "name"]),
         ({"name": "x" * 201}, "OUT_OF_RANGE", ["input", "name"]),
         ({"name": "a\x07b"}, "INVALID", ["input", "name"]),
         ({"name": "a", "description": "x" * 2_001}, "OUT_OF_RANGE", ["input", "description"]),

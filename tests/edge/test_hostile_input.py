@@ -3,19 +3,25 @@
 import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commands.order import TrainedFile
 from db.models.accounts import Role
-from db.session import create_engine
+from db.session import Database, create_engine
+from schema.edge.connections import write_cursor
 from schema.edge.services import Services
 from tests.clients import Api, SignIn
-from tests.factories import ATTENDEE
+from tests.factories import ATTENDEE, right_now
+from tests.market import make_promo, make_stock
+from tests.promos.offers import CREATE, UPDATE, count_promos, offer, stored
 
 NUL = "x\u0000y"
 
@@ -55,6 +61,148 @@ async def test_a_cursor_beyond_the_keys_of_the_database_is_bad_user_input(api: A
     assert (
         await api("query q($a: String) { models(after: $a) { nodes { key } } }", a=after)
     ).code == ("BAD_USER_INPUT")
+
+
+@pytest.mark.parametrize(
+    "instant", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z"]
+)
+async def test_a_cursor_at_the_end_of_all_time_is_bad_user_input(
+    sign_in: SignIn, instant: str
+) -> None:
+    merchant, _ = await sign_in(Role.MERCHANT)
+    for query in (
+        "query q($a: String) { promos(after: $a) { nodes { id } } }",
+        "query q($a: String) { me { reservations(after: $a) { nodes { id } } } }",
+    ):
+        answer = await merchant(query, a=write_cursor((instant, 1)))
+        assert answer.code == "BAD_USER_INPUT"
+        assert "not a cursor of this list" in answer.errors[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "9999-12-31T23:59:59.999999Z",
+        "9999-12-31T23:59:59-23:59",
+        "2999-12-31T23:00:00-02:00",
+        "1900-01-01T00:00:00+00:01",
+        "0001-01-01T00:00:00Z",
+    ],
+)
+@pytest.mark.parametrize("field", ["startsAt", "endsAt"])
+async def test_an_instant_beyond_the_years_of_the_product_is_bad_user_input(
+    sign_in: SignIn, services: Services, field: str, instant: str
+) -> None:
+    merchant, owner = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=owner.id)
+    promo = await make_promo(services.database, stock)
+    before = await stored(services.database, promo)
+    made = await merchant(CREATE, input=offer(stock, **{field: instant}))
+    changed = await merchant(UPDATE, id=str(promo), input={field: instant})
+    for answer in (made, changed):
+        assert answer.code == "BAD_USER_INPUT"
+        assert f"$input' has invalid value at .{field}" in answer.errors[0]["message"]
+        assert "1900 to 2999" in answer.errors[0]["message"]
+    assert await stored(services.database, promo) == before
+    assert await count_promos(services.database) == 1
+
+
+async def test_the_first_and_the_last_instant_are_accepted(
+    sign_in: SignIn, services: Services
+) -> None:
+    merchant, owner = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=owner.id)
+    ends = {"startsAt": "1900-01-01T00:00:00Z", "endsAt": "2999-12-31T23:59:59.999999Z"}
+    promo = (await merchant(CREATE, input=offer(stock, **ends)))["createPromo"]["promo"]
+    assert promo["startsAt"] == "1900-01-01T00:00:00.000000Z"
+    assert promo["endsAt"] == "2999-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.parametrize("column", ["starts_at", "ends_at"])
+async def test_the_database_keeps_no_promo_without_an_end(database: Database, column: str) -> None:
+    promo = await make_promo(database)
+    sign = "-" if column == "starts_at" else ""
+    with pytest.raises(IntegrityError, match="flash_promos_finite_check"):
+        async with database.transaction() as session:
+            await session.execute(
+                text(f"UPDATE flash_promos SET {column} = '{sign}infinity' WHERE id = :id"),
+                {"id": promo},
+            )
+
+
+@pytest.mark.parametrize("depth", [260, 900])
+async def test_variables_nested_without_end_are_bad_user_input(
+    http: httpx.AsyncClient, depth: int
+) -> None:
+    nested = "[" * depth + "]" * depth
+    body = f'{{"query": "query q($n: JSON) {{ __typename }}", "variables": {{"n": {nested}}}}}'
+    response = await http.post(
+        "/graphql", content=body, headers={"Content-Type": "application/json"}
+    )
+    error = response.json()["errors"][0]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "250 levels" in error["message"]
+
+
+@pytest.mark.parametrize("id_", ["", " ", "x"])
+async def test_an_id_that_is_none_is_bad_user_input(sign_in: SignIn, id_: str) -> None:
+    admin, _ = await sign_in(Role.ADMIN)
+    alias = """mutation a($id: ID) {
+      setModelAlias(modelId: "1", alias: SHADOW, versionId: $id) { model { id } }
+    }"""
+    listed = "query q($id: ID) { promos(filter: {storeId: $id}) { totalCount } }"
+    start, end = right_now().isoformat(), (right_now() + timedelta(hours=1)).isoformat()
+    input_ = {"storeProductId": id_, "startsAt": start, "endsAt": end}
+    for field, answer in (
+        ("storeProductId", await admin(CREATE, input=input_)),
+        ("storeId", await admin(listed, id=id_)),
+        ("versionId", await admin(alias, id=id_)),
+    ):
+        assert answer.code == "BAD_USER_INPUT"
+        assert answer.errors[0]["extensions"]["field"] == [field]
+
+
+PRICE = """mutation p($id: ID!, $price: Decimal) {
+  updateStoreProduct(id: $id, input: {basePrice: $price}) { storeProduct { basePrice { amount } } }
+}"""
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["1_000", "\u0661\u0662", "\uff11\uff12", "1e2", " 1", "1\n", "NaN", "Infinity", "", "."],
+)
+async def test_a_decimal_is_written_with_digits_sign_and_point(
+    sign_in: SignIn, services: Services, price: str
+) -> None:
+    merchant, owner = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=owner.id, price="7.00")
+    assert (await merchant(PRICE, id=str(stock.id), price=price)).code == "BAD_USER_INPUT"
+    async with services.database.read() as reader:
+        kept = await reader.execute(text("SELECT base_price FROM store_products"))
+        assert str(kept.scalar_one()) == "7.00"
+
+
+@pytest.mark.parametrize(
+    ("price", "kept"), [("+12.50", "12.50"), ("12.", "12.00"), (".5", "0.50"), (3, "3.00")]
+)
+async def test_decimals_in_their_usual_forms_are_read(
+    sign_in: SignIn, services: Services, price: str | int, kept: str
+) -> None:
+    merchant, owner = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=owner.id)
+    answer = (await merchant(PRICE, id=str(stock.id), price=price))["updateStoreProduct"]
+    assert answer["storeProduct"]["basePrice"]["amount"] == kept
+
+
+async def test_looking_at_the_audience_of_promos_is_dear(sign_in: SignIn) -> None:
+    merchant, _ = await sign_in(Role.MERCHANT)
+
+    async def cost_of(field: str) -> int:
+        answer = await merchant(f'{{ rateLimit {{ cost }} promo(id: "1") {{ {field} }} }}')
+        return int(answer["rateLimit"]["cost"])
+
+    usual = await cost_of("price { __typename }")
+    assert await cost_of("audience { __typename }") == usual + 19
 
 
 def chain(links: int) -> str:

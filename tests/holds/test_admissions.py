@@ -13,11 +13,13 @@ from db.queries.admissions import Applicant
 from db.session import Database
 from db.transactions.admissions import decide_admission
 from resolvers.admissions import TYPICAL, known_over_claimed
+from schema.edge.services import Services
 from tests.clients import Api, SignIn
 from tests.factories import attendee
 from tests.holds.audit import counters
 from tests.holds.test_api import errors, reserve
 from tests.market import BOGOTA, make_promo, make_stock, north_of, place_user
+from tests.statements import counted
 
 SCORED: dict[str, Any] = {"admission_mode": "SCORED"}
 CERTAIN = {**SCORED, "admit_above": 0.0}
@@ -43,6 +45,7 @@ def applicant(**facts: Any) -> Applicant:
         "running": True,
         "decision": None,
         "score_id": None,
+        "probability": None,
         "admit_above": 0.5,
         "deny_below": 0.0,
         "answered": False,
@@ -200,3 +203,96 @@ async def refused(api: Api, promo: int) -> None:
         "query ($id: ID!) { promo(id: $id) { admissions { totalCount } } }", id=promo
     )
     assert answer.code == "FORBIDDEN"
+
+
+REASONS = "explain { feature value }"
+PRIVATE = f"""query ($id: ID!) {{ promo(id: $id) {{ admissions {{ nodes {{
+  input {REASONS} user {{ uuid email username profile {{ location {{ latitude }} timeZone }} }}
+  result {{ ... on AttendeeScore {{ {REASONS} }} }} }} }} }} }}"""
+HOME = north_of(BOGOTA, 1_400)
+
+
+async def admission_of(reader: Api, promo: int) -> Any:
+    (shown,) = (await reader(PRIVATE, id=str(promo)))["promo"]["admissions"]["nodes"]
+    return shown
+
+
+def values(reasons: list[dict[str, Any]]) -> dict[str, Any]:
+    return {reason["feature"]: reason["value"] for reason in reasons}
+
+
+async def test_a_merchant_reads_neither_the_address_nor_the_home_of_who_was_scored(
+    champion: TrainedFile, database: Database, sign_in: SignIn
+) -> None:
+    owner, merchant = await sign_in(Role.MERCHANT)
+    promo = await make_promo(database, await make_stock(database, owner_id=merchant.id), **CERTAIN)
+    buyer, user = await sign_in()
+    await place_user(database, user.id, HOME)
+    await reserve(buyer, promo)
+    shown = await admission_of(owner, promo)
+    assert shown["user"] == {
+        "uuid": str(user.id),
+        "email": None,
+        "username": user.username,
+        "profile": {"location": None, "timeZone": "America/Bogota"},
+    }
+    (row,) = await kept(database)
+    assert row.input["distance_to_venue_km"] == pytest.approx(1.4, abs=0.01)
+    whole = {name: value for name, value in row.input.items() if name != "email"}
+    assert shown["input"] == {**whole, "distance_to_venue_km": 1}
+    for reasons in (values(shown["explain"]), values(shown["result"]["explain"])):
+        assert (reasons["email"], reasons["distance_to_venue_km"]) == (None, 1)
+        assert reasons["account_age_days"] == row.input["account_age_days"]
+
+
+async def test_an_admin_reads_all_of_an_admission(
+    champion: TrainedFile, database: Database, sign_in: SignIn
+) -> None:
+    admin, _ = await sign_in(Role.ADMIN)
+    promo = await make_promo(database, **CERTAIN)
+    buyer, user = await sign_in()
+    await place_user(database, user.id, HOME)
+    await reserve(buyer, promo)
+    await all_is_shown(admin, promo, user.email, database)
+
+
+async def test_who_was_scored_reads_all_of_the_own_admission(
+    champion: TrainedFile, database: Database, sign_in: SignIn
+) -> None:
+    owner, merchant = await sign_in(Role.MERCHANT)
+    promo = await make_promo(database, await make_stock(database, owner_id=merchant.id), **CERTAIN)
+    await place_user(database, merchant.id, HOME)
+    await reserve(owner, promo)
+    await all_is_shown(owner, promo, merchant.email, database)
+
+
+async def all_is_shown(reader: Api, promo: int, email: str | None, database: Database) -> None:
+    shown = await admission_of(reader, promo)
+    (row,) = await kept(database)
+    assert shown["input"] == row.input
+    assert shown["user"]["email"] == row.input["email"] == email
+    assert shown["user"]["profile"]["location"] == {"latitude": pytest.approx(HOME[0])}
+    for reasons in (values(shown["explain"]), values(shown["result"]["explain"])):
+        assert reasons == {impact["feature"]: impact["value"] for impact in row.explain}
+        assert reasons["email"] == email
+
+
+async def test_what_is_kept_from_a_merchant_costs_no_statement(
+    champion: TrainedFile, services: Services, sign_in: SignIn
+) -> None:
+    owner, merchant = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=merchant.id)
+    promo = await make_promo(services.database, stock, **CERTAIN)
+    for _ in range(3):
+        await reserve((await sign_in())[0], promo)
+    sent = []
+    for fields in ("uuid", "uuid email"):
+        with counted(services.database) as statements:
+            answer = await owner(
+                "query ($id: ID!) { promo(id: $id) { admissions { nodes { input "
+                f"user {{ {fields} }} }} }} }} }}",
+                id=str(promo),
+            )
+        assert len(answer["promo"]["admissions"]["nodes"]) == 3
+        sent.append(len(statements))
+    assert sent[0] == sent[1] <= 4

@@ -108,7 +108,7 @@ async def test_who_waits_in_line_goes_the_long_way_which_ends_the_waiting(
     database: Database,
 ) -> None:
     promo = await make_promo(database, units=1, admission_mode="SCORED")
-    user = await wait(database, promo, priority=0)
+    user = await wait(database, promo)
     assert await alone(database, promo, HoldRequest(user, 1)) is None
 
 

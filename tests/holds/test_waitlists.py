@@ -1,18 +1,32 @@
 """The waitlist: who is served when a unit comes free, and what becomes of an offer."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.errors import InputRejected, LimitPerUser, PromoNotActive
+from db.errors import (
+    AdmissionRefused,
+    Ineligible,
+    InputRejected,
+    LimitPerUser,
+    PromoNotActive,
+)
+from db.models.predictions import AdmissionDecision
 from db.models.promos import AdmissionMode, PromoStatus
+from db.queries.holds import HoldRow
 from db.queries.waitlists import EntryRow, latest_entry
 from db.session import Database
+from db.transactions.admissions import Scored, record_admission
 from db.transactions.holds import cancel, checkout, tidy_stock
+from db.transactions.models import ensure_model
+from db.transactions.offers import offer_stock
 from db.transactions.reserving import HoldRequest, reserve
-from db.transactions.waitlists import close_waitlists, join, leave, offer_stock
+from db.transactions.waitlists import close_waitlists, join, leave
+from schema.edge.definitions import ATTENDANCE
 from tests.factories import make_user, right_now
 from tests.holds.audit import audit, counters
 from tests.holds.test_closing import make_hold
@@ -23,21 +37,30 @@ async def wait(
     database: Database,
     promo_id: int,
     quantity: int = 1,
-    priority: int = 1,
+    decided: AdmissionDecision | None = None,
     user: UUID | None = None,
 ) -> UUID:
-    """A person who joins the line; who it is."""
+    """A person who joins the line, scored before if `decided`; who it is."""
     user_id = user or (await make_user(database)).id
     async with database.transaction() as session:
-        await join(
-            session,
-            user_id=user_id,
-            promo_id=promo_id,
-            quantity=quantity,
-            now=right_now(),
-            priority=priority,
-        )
+        if decided is not None:
+            await score(session, promo_id, user_id, decided)
+        await join(session, user_id=user_id, promo_id=promo_id, quantity=quantity, now=right_now())
     return user_id
+
+
+async def score(
+    session: AsyncSession, promo_id: int, user_id: UUID, decision: AdmissionDecision
+) -> None:
+    await record_admission(
+        session,
+        model_id=await ensure_model(session, ATTENDANCE, right_now()),
+        promo_id=promo_id,
+        user_id=user_id,
+        decision=decision,
+        scored=Scored("v1", False, {}, {"attendance_probability": 0.5}, []),
+        now=right_now(),
+    )
 
 
 async def place(database: Database, promo_id: int, user_id: UUID) -> EntryRow:
@@ -47,10 +70,16 @@ async def place(database: Database, promo_id: int, user_id: UUID) -> EntryRow:
     return row
 
 
-async def sold_out(database: Database, units: int = 1, **terms: object) -> tuple[int, list]:  # type: ignore[type-arg]
+async def sold_out(
+    database: Database, units: int = 1, *, scored: bool = False, **terms: Any
+) -> tuple[int, list[HoldRow]]:
     """A promo whose units are all held, one by one; the promo and the holds."""
-    promo = await make_promo(database, units=units, **terms)  # type: ignore[arg-type]
-    return promo, [await make_hold(database, promo) for _ in range(units)]
+    promo = await make_promo(database, units=units, **terms)
+    holds = [await make_hold(database, promo) for _ in range(units)]
+    if scored:  # from now on: those who hold units were not
+        async with database.transaction() as session:
+            await session.execute(text("UPDATE flash_promos SET admission_mode = 'SCORED'"))
+    return promo, holds
 
 
 async def test_a_unit_given_back_becomes_an_offer_to_the_head_of_the_line(
@@ -114,7 +143,7 @@ async def test_a_promo_that_scores_makes_who_joins_wait_though_units_are_free(
     database: Database,
 ) -> None:
     promo = await make_promo(database, units=3, admission_mode=AdmissionMode.SCORED)
-    user = await wait(database, promo, priority=0)
+    user = await wait(database, promo)
     assert (await place(database, promo, user)).status == "WAITING"
     assert await counters(database, promo) == {"on_hand": 3, "held": 0, "taken": 0}
 
@@ -122,13 +151,33 @@ async def test_a_promo_that_scores_makes_who_joins_wait_though_units_are_free(
 async def test_the_admitted_are_served_before_those_who_came_earlier_in_the_band_below(
     database: Database,
 ) -> None:
-    promo, (hold,) = await sold_out(database, admission_mode=AdmissionMode.SCORED)
-    early, late = await wait(database, promo, priority=0), await wait(database, promo, priority=1)
+    promo, (hold,) = await sold_out(database, scored=True)
+    unseen = await wait(database, promo)
+    early = await wait(database, promo, decided=AdmissionDecision.WAITLIST)
+    late = await wait(database, promo, decided=AdmissionDecision.ADMIT)
     assert (await place(database, promo, late)).position == 1
     async with database.transaction() as session:
         await cancel(session, user_id=hold.user_id, token=hold.token, now=right_now())
     assert (await place(database, promo, late)).status == "OFFERED"
-    assert (await place(database, promo, early)).position == 1
+    assert (await place(database, promo, unseen)).position == 1
+    assert (await place(database, promo, early)).position == 2
+
+
+async def test_who_was_denied_has_no_place_in_the_line(database: Database) -> None:
+    promo, _ = await sold_out(database, scored=True)
+    user = await make_user(database)
+    async with database.transaction() as session:
+        await score(session, promo, user.id, AdmissionDecision.DENY)
+    with pytest.raises(AdmissionRefused) as refused:
+        await wait(database, promo, user=user.id)
+    assert (refused.value.code, refused.value.field) == ("ADMISSION_DENIED", ("promoId",))
+
+
+async def test_an_enforced_audience_rules_the_line_as_well(database: Database) -> None:
+    promo, _ = await sold_out(database, units=0, enforce_audience=True)
+    with pytest.raises(Ineligible) as refused:
+        await wait(database, promo)
+    assert refused.value.reasons == ("NO_LOCATION",)
 
 
 async def test_who_wants_more_than_is_free_is_passed_over_and_keeps_the_place(

@@ -215,6 +215,49 @@ async def test_who_becomes_open_to_it_at_the_last_moment_waits_for_the_next_roun
     assert await people_told(database) == {person, late}
 
 
+async def test_who_is_not_told_after_all_keeps_the_room_for_another_promo(
+    database: Database, workers: Workers
+) -> None:
+    """Room is counted when a turn is taken, and what came to nothing is given back."""
+    told, moved = await make_person(database, daily_cap=1), await make_person(database, daily_cap=1)
+    promo = await promo_at_noon(database)
+    await place_user(database, moved, north_of(BOGOTA, 9_000))
+    await batch(workers, promo, told, moved)
+    assert await people_told(database) == {told}
+    assert [await counted_today(database, person) for person in (told, moved)] == [1, 0]
+    await place_user(database, moved, BOGOTA)
+    await workers.round()
+    assert await people_told(database) == {told, moved}
+    assert await counted_today(database, moved) == 1
+
+
+async def test_who_was_told_already_is_counted_once(database: Database, workers: Workers) -> None:
+    person, promo = await make_person(database), await promo_at_noon(database)
+    for _ in range(2):
+        await batch(workers, promo, person)
+    assert await promos_told(database, person) == [promo]
+    assert await counted_today(database, person) == 1
+
+
+async def test_a_batch_is_two_statements_whatever_its_size(
+    database: Database, workers: Workers
+) -> None:
+    people, promo = [await make_person(database) for _ in range(5)], await promo_at_noon(database)
+    with counted(database) as statements:
+        async with database.transaction() as session:
+            assert len(await notices.insert_batch(session, promo, people, NOON)) == 5
+    assert len(statements) == 2
+
+
+async def test_batches_at_once_never_pass_the_cap(database: Database, workers: Workers) -> None:
+    people = [await make_person(database, daily_cap=2) for _ in range(5)]
+    promos = [await promo_at_noon(database) for _ in range(8)]
+    await asyncio.gather(*(batch(workers, promo, *people) for promo in promos))
+    await workers.run_all()
+    assert [len(await promos_told(database, person)) for person in people] == [2] * 5
+    assert [await counted_today(database, person) for person in people] == [2] * 5
+
+
 async def test_turns_are_taken_in_one_order(database: Database, workers: Workers) -> None:
     """Else two batches with people in common could wait for each other."""
     people, promo = [await make_person(database) for _ in range(2)], await promo_at_noon(database)

@@ -120,7 +120,7 @@ async def test_all_problems_come_at_once_and_nothing_changes(sign_in: SignIn) ->
     ]
     assert await refused(api, dailyCap=-1) == [("OUT_OF_RANGE", "dailyCap")]
     assert await refused(api, lowBalanceThreshold="0.001") == [("INVALID", "lowBalanceThreshold")]
-    assert await refused(api, lowBalanceThreshold="1e30") == [
+    assert await refused(api, lowBalanceThreshold="1" + "0" * 30) == [
         ("OUT_OF_RANGE", "lowBalanceThreshold")
     ]
     assert await shown(api) == DEFAULTS

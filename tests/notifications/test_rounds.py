@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from db.models import Notification, StoreProduct
 from db.models.promos import PromoStatus
+from db.queries.promos import price
 from db.session import Database
 from tests.market import BOGOTA, make_stock, north_of, place_user
 from tests.notifications.rounds import (
@@ -261,6 +262,22 @@ async def test_a_notice_says_what_where_for_how_much_and_until_when(
     assert notices[here].body == "875.00 instead of 1000.00, until 14:00"
     assert notices[guest].body == "875.00 instead of 1000.00, until 04:00"
     assert notices[here].distance_m == pytest.approx(500, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("base", "percent"), [("0.05", "50"), ("0.15", "50"), ("99.99", "33.33"), ("10.00", "100")]
+)
+async def test_the_price_of_a_notice_is_the_price_of_the_promo(
+    database: Database, workers: Workers, base: str, percent: str
+) -> None:
+    stock = await make_stock(database, price=base)
+    await promo_at_noon(database, stock, discount_percent=Decimal(percent))
+    await make_person(database)
+    await workers.round(NOON)
+    async with database.read() as reader:
+        said = (await reader.execute(select(Notification.title, Notification.body))).one()
+    assert said.title.startswith(f"{percent} % off ")
+    assert said.body.startswith(f"{price(Decimal(base), Decimal(percent))} instead of {base}, ")
 
 
 async def test_an_end_on_another_day_is_told_with_its_date(

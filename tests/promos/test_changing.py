@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
+from db.models import WaitlistEntry
 from db.models.accounts import Role
 from db.models.holds import ReservationStatus
 from db.models.promos import PromoStatus
@@ -88,7 +89,7 @@ async def test_a_promo_that_is_over_can_not_change(
     api, stock = merchant
     promo = await make_promo(services.database, stock, status=status)
     before = await stored(services.database, promo)
-    assert problems(await change(api, promo, radiusMeters=1)) == [("READ_ONLY", "id")]
+    assert problems(await change(api, promo, radiusMeters=100)) == [("READ_ONLY", "id")]
     assert await stored(services.database, promo) == before
 
 
@@ -170,6 +171,35 @@ async def test_a_larger_quota_is_offered_to_who_waits(
         "query n($id: ID!) { node(id: $id) { ... on WaitlistEntry { status } } }", id=entry["id"]
     )
     assert node["node"] == {"status": "OFFERED"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"max_per_user": 1}, {"maxPerUser": 2}),
+        ({"max_per_user": 1}, {"maxPerUser": None}),
+        ({"admission_mode": "SCORED"}, {"admissionPolicy": {"mode": "OPEN"}}),
+    ],
+)
+async def test_terms_that_let_more_in_are_offered_to_who_waits(
+    services: Services,
+    merchant: tuple[Api, Stock],
+    sign_in: SignIn,
+    before: dict[str, Any],
+    after: dict[str, Any],
+) -> None:
+    api, stock = merchant
+    promo = await make_promo(services.database, stock, **before)
+    _, person = await sign_in()
+    async with services.database.transaction() as session:
+        await session.execute(
+            insert(WaitlistEntry).values(
+                promo_id=promo, user_id=person.id, quantity=2, joined_at=hours(-0.5)
+            )
+        )
+    assert problems(await change(api, promo, **after)) == []
+    async with services.database.read() as reader:
+        assert list((await reader.execute(select(WaitlistEntry.status))).scalars()) == ["OFFERED"]
 
 
 @pytest.mark.parametrize("action", [change, cancel])

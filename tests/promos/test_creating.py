@@ -1,14 +1,17 @@
 """Creating a promo: whose stock, which terms, and when (F20, F45h)."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from db.models.accounts import Role
 from schema.edge.services import Services
 from schema.promos import price_credits
+from tests.catalogue.waiting import somebody_waits
 from tests.clients import SignIn
 from tests.factories import right_now
 from tests.market import make_stock
@@ -135,6 +138,7 @@ async def test_a_schedule_that_can_never_run_is_invalid(
     [
         ({"radiusMeters": 0}, "radiusMeters"),
         ({"radiusMeters": -1}, "radiusMeters"),
+        ({"radiusMeters": 49.99}, "radiusMeters"),
         ({"radiusMeters": 50_000.001}, "radiusMeters"),
         ({"radiusMeters": 1e300}, "radiusMeters"),
         ({"discountPercent": -0.01}, "discountPercent"),
@@ -235,3 +239,17 @@ async def test_a_discount_is_kept_exactly(services: Services, sign_in: SignIn) -
     async with services.database.read() as reader:
         row = await reader.exec_driver_sql("SELECT discount_percent FROM flash_promos")
         assert row.scalar_one() == Decimal("33.33")
+
+
+async def test_a_promo_of_stock_that_is_being_deleted_is_refused(
+    services: Services, sign_in: SignIn
+) -> None:
+    api, merchant = await sign_in(Role.MERCHANT)
+    stock = await make_stock(services.database, owner_id=merchant.id)
+    async with services.database.transaction() as session:
+        await session.execute(text("DELETE FROM store_products"))
+        made = asyncio.create_task(create(api, **offer(stock)))
+        await somebody_waits(services.database)
+    answer = await made
+    assert problems(answer) == [("NOT_FOUND", "input.storeProductId")]
+    assert await count_promos(services.database) == 0

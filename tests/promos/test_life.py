@@ -73,6 +73,57 @@ async def test_going_live_orders_its_notices_once(database: Database) -> None:
     assert await notices(database) == promos
 
 
+async def rounds(database: Database) -> int:
+    """Of notices for all active promos, ordered and still to be begun."""
+    async with database.read() as reader:
+        rows = await reader.execute(
+            text(
+                "SELECT count(*) FROM jobs"
+                " WHERE actor = 'notify_active_promos' AND status = 'QUEUED'"
+            )
+        )
+        return int(rows.scalar_one())
+
+
+async def test_many_that_go_live_at_once_order_one_round_for_all(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(transactions, "BATCH", 3)
+    promos = [await scheduled(database) for _ in range(6)]
+    for _ in range(2):
+        assert len(await activated(database, START)) == 3
+    assert await activated(database, START) == []
+    assert {(await stored(database, promo)).status for promo in promos} == {"ACTIVE"}
+    assert await rounds(database) == 1
+    assert await notices(database) == []
+
+
+async def test_as_many_as_that_go_live_with_a_round_each(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "MOST_ROUNDS", 2)
+    promos = [await scheduled(database) for _ in range(2)]
+    await activated(database, START)
+    assert await notices(database) == promos
+    assert await rounds(database) == 0
+
+
+async def test_a_round_that_has_begun_is_not_relied_upon(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been planned without them."""
+    monkeypatch.setattr(transactions, "MOST_ROUNDS", 0)
+    await scheduled(database)
+    async with database.transaction() as session:
+        await enqueue(session, "notify_active_promos", now=START)
+        await session.execute(
+            text("UPDATE jobs SET status = 'RUNNING', leased_until = :until"), {"until": END}
+        )
+    await activated(database, START)
+    assert await rounds(database) == 1
+
+
 async def test_status_and_notices_come_together_or_not_at_all(database: Database) -> None:
     promo = await scheduled(database)
 

@@ -159,11 +159,11 @@ async def test_figures_tell_what_has_come_of_it(services: Services, sign_in: Sig
     await make_hold(database, promo, buyers[4], now=right_now() - timedelta(minutes=5))
     model = await make_model(database, "demo")
     async with database.transaction() as session:
-        for decision in ("DENY", "DENY", "ADMIT"):
+        for buyer, decision in zip(buyers, ("DENY", "DENY", "ADMIT"), strict=False):
             session.add(
                 Prediction(
                     id=uuid4(),
-                    user_id=buyers[0],
+                    user_id=buyer,
                     kind="ATTENDANCE",
                     status="SUCCEEDED",
                     model_id=model,
