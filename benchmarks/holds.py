@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from statistics import median
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from benchmarks.nearby import pgbench, rate_of_pgbench
+from benchmarks.scratch import pgbench, rate_of_pgbench, scratch_database
 from db.announcing import Announcer
 from db.queries.holds import HoldRow
 from db.reserver import Reserver
-from db.session import Database, create_engine
+from db.session import Database
 from db.transactions.reserving import HoldRequest
-from tests.databases import admin_url, drop, make_template, named, redis_url
+from tests.databases import redis_url
 
 ROUNDS = 5
 SECONDS = 2.0
@@ -119,7 +119,9 @@ async def compare(database: Database, url: str, folder: Path) -> None:
         for name, chosen in (("spread", promos), ("hot", promos[:1])):
             rates.setdefault(name, []).append(await rate(reserver, people, chosen))
             if program:
-                bench = asyncio.to_thread(rate_of_pgbench, program, url, scripts[name])
+                bench = asyncio.to_thread(
+                    rate_of_pgbench, program, url, scripts[name], CONNECTIONS, SECONDS
+                )
                 rates.setdefault(f"pgbench {name}", []).append(await bench)
     await announcer.stop()
     await redis.aclose()
@@ -143,19 +145,9 @@ def show(found: dict[str, float], alone: float) -> None:
 
 
 async def main() -> None:
-    name = f"bench_{uuid4().hex[:12]}"
-    await make_template(name)
-    try:
-        url = named(admin_url(), name)
-        database = Database(create_engine(url, pool_size=CONNECTIONS, max_overflow=0))
-        async with database.transaction() as session:
-            connection = await (await session.connection()).get_raw_connection()
-            await connection.driver_connection.execute(MARKET)  # type: ignore[union-attr]
+    async with scratch_database(CONNECTIONS, MARKET) as (database, url):
         with tempfile.TemporaryDirectory() as folder:
             await compare(database, url, Path(folder))
-        await database.close()
-    finally:
-        await drop(name)
 
 
 if __name__ == "__main__":

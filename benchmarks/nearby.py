@@ -5,9 +5,6 @@ first; both through the pool, in turns. And ours by pgbench beside it: what Post
 """
 
 import asyncio
-import re
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Dialect, text
 
+from benchmarks.scratch import pgbench, rate_of_pgbench, scratch_database
 from db.queries import nearby
-from db.session import Database, create_engine
-from tests.databases import admin_url, drop, make_template, named
+from db.session import Database
 
 ROUNDS = 5
 SECONDS = 2.0
@@ -102,12 +99,6 @@ async def rate(database: Database, people: list[UUID], read: Read) -> float:
     return done / SECONDS
 
 
-def pgbench() -> str | None:
-    """Its path; distributions keep it out of the way."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
-    return shutil.which("pgbench") or (str(found[-1]) if found else None)
-
-
 def script(dialect: Dialect, person: UUID) -> str:
     """The text that the pool sends, with this person's values in it."""
     compiled = nearby.eligible_page(False).compile(dialect=dialect)
@@ -116,21 +107,6 @@ def script(dialect: Dialect, person: UUID) -> str:
     for number, name in reversed(list(enumerate(compiled.positiontup or (), 1))):
         sql = sql.replace(f"${number}::", f"'{values[name]}'::")
     return f"{sql};\n"
-
-
-def rate_of_pgbench(program: str, url: str, folder: Path) -> float:
-    scripts = [part for path in sorted(folder.iterdir()) for part in ("-f", str(path))]
-    load = ["-c", str(CLIENTS), "-j", "2", "-T", str(int(SECONDS))]
-    done = subprocess.run(
-        [program, "-n", "-M", "prepared", *load, *scripts, url],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    if found is None:
-        raise RuntimeError(done.stdout)
-    return float(found[1])
 
 
 async def compare(database: Database, url: str, folder: Path) -> None:
@@ -147,7 +123,7 @@ async def compare(database: Database, url: str, folder: Path) -> None:
         rates["ours"].append(await rate(database, people, ours))
         rates["plain"].append(await rate(database, people, plain))
         if program:
-            bench = asyncio.to_thread(rate_of_pgbench, program, url, folder)
+            bench = asyncio.to_thread(rate_of_pgbench, program, url, folder, CLIENTS, SECONDS)
             rates["pgbench"].append(await bench)
     show(rates)
 
@@ -166,19 +142,9 @@ def show(rates: Mapping[str, list[float]]) -> None:
 
 
 async def main() -> None:
-    name = f"bench_{uuid4().hex[:12]}"
-    await make_template(name)
-    try:
-        url = named(admin_url(), name)
-        database = Database(create_engine(url, pool_size=CLIENTS))
-        async with database.transaction() as session:
-            connection = await (await session.connection()).get_raw_connection()
-            await connection.driver_connection.execute(CITY)  # type: ignore[union-attr]
+    async with scratch_database(CLIENTS, CITY) as (database, url):
         with tempfile.TemporaryDirectory() as folder:
             await compare(database, url, Path(folder))
-        await database.close()
-    finally:
-        await drop(name)
 
 
 if __name__ == "__main__":

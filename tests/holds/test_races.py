@@ -32,6 +32,8 @@ UNITS = 50
 CLIENTS = 200
 ROUNDS = 20
 RACES = 500
+AGAIN = "SERVICE_UNAVAILABLE"
+MOST_RETRIES = 100
 
 RESERVE = """mutation ($promo: ID!, $key: String) {
   reserve(input: {promoId: $promo, idempotencyKey: $key}) {
@@ -70,20 +72,23 @@ class Buyer:
     dice: random.Random
 
     async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        try:
-            answer = await self.send(query, variables)
-        except httpx.TransportError:  # an idle connection that the server closed just now
+        answer = await self.send(query, variables)
+        for _ in range(MOST_RETRIES):
+            if answer.get("errors", [{}])[0].get("extensions", {}).get("code") != AGAIN:
+                break
+            await asyncio.sleep(0.5)  # too many at once: nothing was done, and a client asks again
             answer = await self.send(query, variables)
         assert "errors" not in answer, answer
         (payload,) = answer["data"].values()
         return dict(payload)
 
     async def send(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        response = await self.http.post(
-            "/graphql",
-            json={"query": query, "variables": variables},
-            headers={"Authorization": f"Bearer {self.token}"},
-        )
+        body = {"query": query, "variables": variables}
+        headers = {"Authorization": f"Bearer {self.token}"}
+        try:
+            response = await self.http.post("/graphql", json=body, headers=headers)
+        except httpx.TransportError:  # an idle connection that the server closed just now
+            response = await self.http.post("/graphql", json=body, headers=headers)
         return dict(response.json())
 
     async def live(self, promo_id: int) -> str:
